@@ -91,6 +91,7 @@ func (c *Client) Namespaces() Resource[corev1.Namespace, corev1.NamespaceList] {
 }
 
 // ListOptions say which objects to list. The zero value is all of them, as of now.
+// What a server cannot do it refuses; it does not answer something else instead.
 type ListOptions struct {
 	LabelSelector string // "app=web,tier in (a,b),!canary"
 	FieldSelector string // "spec.nodeName=node-1"; what is served is KRM's to say, other fields are refused (IsBadRequest)

@@ -99,8 +99,9 @@ type VerifyOptions struct {
 }
 
 // Verify asks for a verification of resource, named as in ResourceStatus.Resource,
-// now and not when it is due. It does not wait for it: [Client.Status] tells of
-// the rounds. It is not repeated after a failure.
+// now and not when it is due. It does not wait for it: [Client.Status] then tells
+// of one more round, whose Freshness.VerifiedAt is later. It is not repeated after
+// a failure.
 func (c *Client) Verify(ctx context.Context, resource string, opts VerifyOptions) error {
 	query := url.Values{"resource": {resource}}
 	if opts.Full {

@@ -42,7 +42,7 @@ func TestStatus(t *testing.T) {
 					VerifiedResourceVersion: "1040", VerifiedAt: noon.Add(-30 * time.Second),
 				},
 				Drift: client.Drift{Missing: 1, Stale: 2, Ghost: 3, Altered: 4}, LastDrift: client.Drift{Ghost: 1},
-				VerifiedRounds: 7, Late: 1, Progress: &client.Progress{},
+				VerifiedRounds: 7, Late: 1,
 				Roles: []client.RoleStatus{
 					{Role: "streamer", Instance: "krm-1", State: "following", At: noon},
 					{Role: "verifier", Instance: "krm-1", State: "unreachable", Message: "no route to host", At: noon},
@@ -93,8 +93,9 @@ func TestVerify(t *testing.T) {
 			t.Errorf("%d calls, want 1", calls)
 		}
 	}
-	f(client.VerifyOptions{}, "resource=deployments.apps", 202, "", func(err error) bool { return err == nil })
-	f(client.VerifyOptions{Full: true}, "full=true&resource=deployments.apps", 202, "accepted", func(err error) bool { return err == nil })
+	none := func(err error) bool { return err == nil }
+	f(client.VerifyOptions{}, "resource=deployments.apps", 202, "", none)
+	f(client.VerifyOptions{Full: true}, "full=true&resource=deployments.apps", 202, "{}", none)
 	f(client.VerifyOptions{}, "resource=deployments.apps", 404, "not watched", apierrors.IsNotFound)
 	f(client.VerifyOptions{}, "resource=deployments.apps", 503, "", func(err error) bool {
 		return apierrors.IsServiceUnavailable(err) && strings.Contains(err.Error(), "POST http://")

@@ -9,7 +9,8 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
 
-// redisPatience is the longest pause between two tries to append.
+// redisPatience is the longest pause between two tries to write to Redis: unlike
+// the API server it is ours, and it does not mind.
 const redisPatience = 5 * time.Second
 
 // drain appends what the buffer gathers, one append at a time, until the buffer
@@ -86,12 +87,12 @@ func (t *tenure) acknowledge(written batch) {
 
 // resyncing notes, with t.mu held, that the log has the beginning of a resync.
 func (t *tenure) resyncing(resync object.Resync) {
+	t.s.memory.begun(t.wishes, resync.Lineage, t.state.Resync.Lineage)
 	if t.state.Resync.Lineage != resync.Lineage {
 		t.state.Position = ""
 	}
 	t.state.Resync, t.state.Resyncing = resync, true
 	t.begun = time.Now()
-	t.s.memory.begun(t.wishes)
 }
 
 // promise notes that the plan in force heeds so many wishes.

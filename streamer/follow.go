@@ -34,7 +34,7 @@ func (p *pace) wait(e ending) time.Duration {
 	switch {
 	case errors.Is(e.err, errChecked), errors.Is(e.err, errAsked):
 		return 0
-	case errors.Is(e.err, object.ErrExpired) && e.resumed:
+	case errors.Is(e.err, object.ErrExpired) && (e.resumed || e.lived >= tooShort):
 		return 0 // a complete list is the next thing
 	case e.err != nil:
 		return p.retry.next(e.err)
@@ -94,22 +94,29 @@ func (t *tenure) once(ctx context.Context) ending {
 	}
 }
 
-// plan asks the API server where it stands and decides.
-func (t *tenure) plan(ctx context.Context) (plan, cluster, error) {
-	var now cluster
-	uid, err := ask(ctx, func(ctx context.Context) (uid string, err error) {
+// survey asks the API server where it stands.
+func (t *tenure) survey(ctx context.Context) (now cluster, err error) {
+	now.uid, err = ask(ctx, func(ctx context.Context) (uid string, err error) {
 		uid, now.schema, err = t.s.source.Identity(ctx, t.resource)
 		return uid, err
 	})
 	if err != nil {
-		return plan{}, now, fmt.Errorf("identify the cluster: %w", err)
+		return now, fmt.Errorf("identify the cluster: %w", err)
 	}
-	now.uid = uid
 	now.version, err = ask(ctx, func(ctx context.Context) (object.Version, error) {
 		return t.s.source.Probe(ctx, t.resource)
 	})
 	if err != nil {
-		return plan{}, now, fmt.Errorf("probe the current version: %w", err)
+		return now, fmt.Errorf("probe the current version: %w", err)
+	}
+	return now, nil
+}
+
+// plan asks the API server where it stands and decides.
+func (t *tenure) plan(ctx context.Context) (plan, cluster, error) {
+	now, err := t.survey(ctx)
+	if err != nil {
+		return plan{}, now, err
 	}
 	state := t.acknowledged()
 	known := t.s.memory.recall(state.Resync.Lineage)

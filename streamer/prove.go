@@ -154,14 +154,14 @@ func (w *watch) prove(ctx context.Context) error {
 	}
 }
 
-// proveStart repeats proofs until the watch is current.
+// proveStart looks again at what the plan was based on, and repeats proofs until
+// the watch is current.
 func (w *watch) proveStart(ctx context.Context) error {
-	timer := time.NewTimer(proveAfter)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-w.trail.current:
-	case <-timer.C:
+	if sleep(ctx, proveAfter) != nil {
+		return nil
+	}
+	if err := w.recheck(ctx); err != nil {
+		return err
 	}
 	var retry backoff
 	for ctx.Err() == nil && !w.trail.isCurrent() {
@@ -169,14 +169,29 @@ func (w *watch) proveStart(ctx context.Context) error {
 		if fatal(err) {
 			return err
 		}
-		if ctx.Err() != nil || w.trail.isCurrent() {
-			return nil
+		if err == nil || ctx.Err() != nil || w.trail.isCurrent() {
+			continue
 		}
-		if err != nil {
-			message := fmt.Sprintf("resumed at %s, not proven current: %v", w.plan.after, err)
-			w.t.s.board.set(watching, object.StateStarting, message)
-		}
+		message := fmt.Sprintf("resumed at %s, not proven current: %v", w.plan.after, err)
+		w.t.s.board.set(watching, object.StateStarting, message)
 		_ = sleep(ctx, retry.next(err))
+	}
+	return nil
+}
+
+// recheck finds out whether the cluster was replaced, or its etcd restored, after
+// the plan was made and before the watch was open. The schema may alternate while
+// servers are upgraded one by one, so that is left to the next plan.
+func (w *watch) recheck(ctx context.Context) error {
+	position := w.trail.at()
+	now, err := w.t.survey(ctx)
+	if err != nil {
+		w.t.logger.Debug("cannot look again", "err", err)
+		return nil
+	}
+	uid := w.plan.resync.ClusterUID
+	if uid != "" && now.uid != "" && uid != now.uid || position.Newer(now.version) {
+		return errChecked
 	}
 	return nil
 }

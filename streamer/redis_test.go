@@ -12,6 +12,8 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
 
+const leaseTTL = 5 * time.Second
+
 var errAway = errors.New("redis is away")
 
 // redis holds one resource's log.
@@ -20,6 +22,7 @@ type redis struct {
 	entries    []object.LogEntry
 	tenure     int
 	fence      int // 0: nobody's
+	beaten     time.Time
 	away       bool
 	forgetful  bool // writes, but the answer is lost
 	asks       []object.Ask
@@ -56,9 +59,19 @@ func (r *redis) tail() object.LogID {
 	return r.entries[len(r.entries)-1].ID
 }
 
-// lose drops the last entries.
-func (r *redis) lose(n int) {
-	r.do(func() { r.entries = r.entries[:max(0, len(r.entries)-n)] })
+// lose drops the last entries. It says whether a whole lineage went with them,
+// unless lineages are to be spared.
+func (r *redis) lose(n int, spare bool) (lineage bool) {
+	r.do(func() {
+		all, before := r.entries, r.state().Resync.Lineage
+		r.entries = r.entries[:max(0, len(r.entries)-n)]
+		after := r.state().Resync.Lineage
+		lineage = after != "" && after != before
+		if lineage && spare {
+			r.entries, lineage = all, false
+		}
+	})
+	return lineage
 }
 
 // usurp fences the writer.
@@ -132,8 +145,9 @@ func (h *handle) Acquire(ctx context.Context) (object.LogState, error) {
 			h.r.mu.Unlock()
 			return object.LogState{}, errAway
 		}
-		if h.r.fence <= 0 || h.r.fence == h.fence {
+		if h.r.fence <= 0 || h.r.fence == h.fence || time.Since(h.r.beaten) > leaseTTL {
 			defer h.r.mu.Unlock()
+			h.r.beaten = time.Now()
 			h.r.tenure++
 			h.r.acquired++
 			h.fence, h.r.fence = h.r.tenure, h.r.tenure
@@ -146,6 +160,7 @@ func (h *handle) Acquire(ctx context.Context) (object.LogState, error) {
 		case <-ctx.Done():
 			return object.LogState{}, ctx.Err()
 		case <-freed:
+		case <-time.After(time.Second):
 		}
 	}
 }
@@ -199,6 +214,7 @@ func (h *handle) Beat(ctx context.Context) ([]object.Ask, error) {
 	case h.r.fence != h.fence:
 		return nil, object.ErrFenced
 	}
+	h.r.beaten = time.Now()
 	asks := h.r.asks
 	h.r.asks = nil
 	return asks, nil

@@ -13,9 +13,13 @@ type memory struct {
 	mu      sync.Mutex
 	pending reason         // why everything has to be read anew, "" if it has not
 	wishes  int            // how often want was called
-	lost    bool           // Redis lost writes since the last resync began
 	lineage string         // to which highest belongs
 	highest object.Version // of all records seen, those before the end of a list included
+
+	inForce string          // the log's lineage as we last knew it
+	retired map[string]bool // lineages that came before that one
+	lost    bool            // Redis lost writes in this tenure
+	severed bool            // and with them the lineage that was in force
 }
 
 // want makes the next plan a resync. The first reason stays until the resync has
@@ -30,21 +34,46 @@ func (m *memory) want(why reason) {
 }
 
 // begun notes that the log has the beginning of the resync that was decided after
-// wishes wants. What was wanted later is still wanted.
-func (m *memory) begun(wishes int) {
+// wishes wants, and the lineage before it. What was wanted later is still wanted.
+func (m *memory) begun(wishes int, lineage, before string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.wishes == wishes {
 		m.pending = ""
 	}
-	m.lost = false
+	m.enforce(before)
+	m.enforce(lineage)
+	m.severed = false
 }
 
-// lostWrites notes that Redis lost some: an empty log is then no first one.
+// enforce notes, with m.mu held, that lineage follows those before it.
+func (m *memory) enforce(lineage string) {
+	if m.retired == nil {
+		m.retired = make(map[string]bool)
+	}
+	m.retired[m.inForce] = true
+	m.inForce = lineage
+	delete(m.retired, lineage)
+}
+
+// lostWrites notes that Redis lost some.
 func (m *memory) lostWrites() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.lost = true
+}
+
+// took notes the lineage of a log that was taken over. If it is an older one than
+// that in force, its positions are of a history that is over.
+func (m *memory) took(lineage string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	changed := m.inForce != "" && lineage != m.inForce
+	m.severed = changed && (m.lost || m.retired[lineage])
+	m.lost = false
+	if changed && !m.severed || m.inForce == "" {
+		m.enforce(lineage)
+	}
 }
 
 // saw notes a record's version.
@@ -61,6 +90,7 @@ func (m *memory) saw(lineage string, version object.Version) {
 type recollection struct {
 	pending reason
 	highest object.Version
+	severed bool // Redis lost the lineage that followed the log's
 	wishes  int
 }
 
@@ -68,12 +98,9 @@ type recollection struct {
 func (m *memory) recall(lineage string) recollection {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := recollection{pending: m.pending, wishes: m.wishes}
+	r := recollection{pending: m.pending, wishes: m.wishes, severed: m.severed}
 	if m.lineage == lineage {
 		r.highest = m.highest
-	}
-	if m.lost && lineage == "" {
-		r.pending = reasonLost
 	}
 	return r
 }
@@ -125,7 +152,7 @@ func decide(log object.LogState, now cluster, known recollection) plan {
 func severed(log object.LogState, now cluster, known recollection) reason {
 	uid := log.Resync.ClusterUID
 	switch {
-	case log.Resync.Lineage == "" && known.pending == reasonLost:
+	case known.severed:
 		return reasonLost
 	case log.Resync.Lineage == "":
 		return reasonFirst

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -233,7 +234,10 @@ type yielder = func(object.Event, error) bool
 
 func (s *server) Initial(ctx context.Context, _ object.Resource) iter.Seq2[object.Event, error] {
 	return func(yield yielder) {
-		if s.unsupported {
+		s.mu.Lock()
+		unsupported := s.unsupported
+		s.mu.Unlock()
+		if unsupported {
 			yield(object.Event{}, object.ErrUnsupported)
 			return
 		}
@@ -260,26 +264,29 @@ func (s *server) all(ctx context.Context, c *conn, yield yielder) bool {
 		return false
 	}
 	s.mu.Lock()
-	objects, rv := s.at(s.rv), s.rv
-	s.mu.Unlock()
+	objects, rv, pace := s.at(s.rv), s.rv, s.pace
 	c.after = rv
+	s.mu.Unlock()
 	if !yield(object.Event{Type: object.Columns, Columns: s.columns}, nil) {
 		return false
 	}
-	for record := range maps.Values(objects) {
-		_ = sleep(ctx, s.pace)
+	keys := slices.SortedFunc(maps.Keys(objects), object.Key.Compare) // not in RV order
+	for _, key := range keys {
+		_ = sleep(ctx, pace)
 		if err, end := s.severed(ctx, c); end {
 			if err != nil {
 				yield(object.Event{}, err)
 			}
 			return false
 		}
-		if !yield(seen(object.Added, record), nil) {
+		if !yield(seen(object.Added, objects[key]), nil) {
 			return false
 		}
-		if s.snag {
-			s.do(func() { s.snag, c.cut = false, cutBroken })
-		}
+		s.do(func() {
+			if s.snag {
+				s.snag, c.cut = false, cutBroken
+			}
+		})
 	}
 	return yield(object.Event{Type: object.InitialEnd, Version: version(rv)}, nil)
 }
@@ -377,30 +384,4 @@ func (s *server) next(c *conn) (object.Event, error) {
 	}
 	c.after = max(c.after, s.rv)
 	return object.Event{}, nil
-}
-
-// severed says how a connection ends, if it does.
-func (s *server) severed(ctx context.Context, c *conn) (err error, end bool) {
-	if err := s.refuse(ctx); err != nil {
-		return err, true
-	}
-	s.mu.Lock()
-	how := c.cut
-	s.mu.Unlock()
-	switch how {
-	case cutClean:
-		return nil, true
-	case cutBroken:
-		return errBroken, true
-	case cutGarbled:
-		return object.ErrGarbled, true
-	case cutExpired:
-		return object.ErrExpired, true
-	case cutSilent:
-		if err := sleep(ctx, 90*time.Second); err != nil {
-			return err, true
-		}
-		return object.ErrSilent, true
-	}
-	return nil, false
 }

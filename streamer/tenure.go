@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +46,7 @@ func (s *Streamer) hold(ctx context.Context, r object.Resource, log Log) (outcom
 	if err != nil {
 		return outcome{}, err
 	}
+	s.memory.took(state.Resync.Lineage)
 	reading, fence := context.WithCancelCause(ctx)
 	writing, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abandon(nil)
@@ -87,7 +89,7 @@ func (s *Streamer) acquire(ctx context.Context, log Log) (object.LogState, error
 		if ctx.Err() != nil {
 			return object.LogState{}, ctx.Err()
 		}
-		wait := retry.next(err)
+		wait := min(retry.next(nil), redisPatience)
 		s.board.set(writing, object.StateFailing, fmt.Sprintf("take over the log: %v", err))
 		s.logger.Warn("cannot take over the log", "err", err, "wait", wait)
 		if err := sleep(ctx, wait); err != nil {
@@ -96,9 +98,10 @@ func (s *Streamer) acquire(ctx context.Context, log Log) (object.LogState, error
 	}
 }
 
-// release gives the log back, unless it is to be taken over again.
+// release gives the log back, unless another instance has it already. After a
+// loss we may be stopped before we take it over again, so it is given back then too.
 func (t *tenure) release(ctx context.Context, why error) {
-	if errors.Is(why, object.ErrFenced) || errors.Is(why, object.ErrLost) {
+	if errors.Is(why, object.ErrFenced) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
@@ -130,7 +133,8 @@ func (t *tenure) beat(ctx context.Context) error {
 			continue
 		}
 		t.s.board.set(beating, "", "")
-		for _, asked := range asks {
+		slices.Sort(asks)
+		for _, asked := range slices.Compact(asks) {
 			t.heed(asked)
 		}
 	}

@@ -1,0 +1,161 @@
+package aggregator
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kubernetes-resource-monitor/krm/internal/object"
+)
+
+// Merge takes over items of the log, in the order of arrival, and adds to b what
+// they change. Items that are already known change nothing. The cost is that of
+// one map access a record, and of all heads where a resync ends.
+func (s *State) Merge(items []object.LogItem, b *Batch) {
+	s.steps++
+	for i := range items {
+		item := &items[i]
+		switch item.Kind {
+		case object.ItemRecord:
+			s.record(&item.Packed, b)
+		case object.ItemPosition:
+			s.moveTo(item.Version, item.At)
+		case object.ItemResyncBegin:
+			s.begin(item.Resync)
+		case object.ItemResyncEnd:
+			s.end(item.Version, item.At, b)
+		case object.ItemColumns:
+			s.columns = item.Columns
+			b.open().columns = item.Columns
+		}
+		b.cut(s)
+	}
+}
+
+// moveTo believes that the stream has delivered everything up to version.
+func (s *State) moveTo(version object.Version, at time.Time) {
+	if !s.Settled() || s.gap || s.position.Newer(version) {
+		return
+	}
+	s.position = version
+	if at.After(s.positionAt) {
+		s.positionAt = at
+	}
+}
+
+// begin starts the naming anew. What an unfinished first list brought counts no
+// more than what was known before it: its versions may be another lineage's.
+func (s *State) begin(resync object.Resync) {
+	s.resyncing, s.rewrite = true, resync.Rewrite
+	s.received, s.expect = 0, resync.Expect
+	s.clusterUID = resync.ClusterUID
+	s.naming++
+	if s.synced && s.lineage == resync.Lineage {
+		return
+	}
+	s.generation++
+	s.lineage, s.synced = resync.Lineage, false
+	s.floor, s.verified, s.verifiedAt = "", "", time.Time{}
+	s.position, s.positionAt = "", time.Time{}
+	s.sweep()
+}
+
+// end removes what the resync did not name and what is not newer than it.
+func (s *State) end(version object.Version, at time.Time, b *Batch) {
+	if !s.resyncing {
+		return // we did not see it begin
+	}
+	gone := s.keys(func(e *head) bool {
+		return !e.deleted && e.named != s.naming && (e.generation != s.generation || !e.version.Newer(version))
+	})
+	for _, key := range gone {
+		s.remove(key, s.heads[key], version, at, b)
+		b.cut(s)
+	}
+	s.resyncing, s.rewrite, s.gap, s.synced = false, false, false, true
+	s.floor = s.floor.Newest(version)
+	s.moveTo(version, at)
+	s.sweep()
+	b.Synced = true
+}
+
+// keys returns the keys whose heads are wanted, in order.
+func (s *State) keys(wanted func(*head) bool) []object.Key {
+	var keys []object.Key
+	for key, e := range s.heads {
+		if wanted(e) {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, object.Key.Compare)
+	return keys
+}
+
+// remove publishes that key was found to be gone at version, and remembers it
+// until the floor has passed that.
+func (s *State) remove(key object.Key, e *head, version object.Version, at time.Time, b *Batch) {
+	gone := object.Head{Key: key, UID: e.uid, Version: version, Deleted: true, SeenAt: at}
+	b.add(object.Deleted, object.Packed{Head: gone})
+	s.set(e, gone)
+	b.touch(gone)
+}
+
+// record merges one record.
+func (s *State) record(p *object.Packed, b *Batch) {
+	if !s.synced && !s.resyncing {
+		return // the rest of something whose begin we did not see
+	}
+	e := s.heads[p.Key]
+	if s.resyncing {
+		s.received++
+	}
+	if s.wins(p, e) {
+		e = s.put(e, p, b)
+	}
+	if s.resyncing && !p.Deleted && e != nil {
+		e.named = s.naming
+	}
+}
+
+// wins decides whether p is news. A resync's records are items of a list: the
+// floor, which is an older list's, does not hold against them.
+func (s *State) wins(p *object.Packed, e *head) bool {
+	if (p.Deleted || !s.resyncing) && !p.Version.Newer(s.floor) {
+		return false
+	}
+	if e == nil || e.generation != s.generation {
+		return true
+	}
+	if s.rewrite && !p.Deleted && !e.deleted && p.Version == e.version {
+		return true
+	}
+	return p.Version.Newer(e.version)
+}
+
+// put makes p what is known of its key, whose head is e (nil if there is none),
+// and publishes the difference.
+func (s *State) put(e *head, p *object.Packed, b *Batch) *head {
+	if e == nil {
+		e = s.insert(p.Key)
+	}
+	was := !e.deleted
+	switch same := e.uid == p.UID; {
+	case !was && !p.Deleted:
+		b.add(object.Added, *p)
+	case was && same && !p.Deleted:
+		b.add(object.Modified, *p)
+	case was && same:
+		b.add(object.Deleted, *p)
+	case was: // the deletion of the old one was missed
+		old := object.Head{Key: p.Key, UID: e.uid, Version: p.Version, Deleted: true, SeenAt: p.SeenAt}
+		b.add(object.Deleted, object.Packed{Head: old})
+		if !p.Deleted {
+			b.add(object.Added, *p)
+			b.Repair = true
+		}
+	}
+	if p.Deleted || !was {
+		b.touch(p.Head)
+	}
+	s.set(e, p.Head)
+	return e
+}

@@ -1,0 +1,135 @@
+// Package apiserver is KRM's HTTP server: cluster state at the Kubernetes API's own
+// paths and at the short ones, health, metrics, and what krm status asks.
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/kubernetes-resource-monitor/krm/apiserver/kubeapi"
+	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
+	"github.com/kubernetes-resource-monitor/krm/internal/object"
+)
+
+// Asks takes wishes for the processes of a resource. internal/store implements it.
+type Asks interface {
+	Ask(ctx context.Context, r object.Resource, ask object.Ask) error
+}
+
+// Options are a Server's settings; the zero value is the default.
+type Options struct {
+	// Listen is where Run serves, "127.0.0.1:8080" if "".
+	Listen string
+	// StaleAfter is how old the stream may be before answers carry a warning. 90 s if 0.
+	StaleAfter time.Duration
+	// Drain is how long Run waits, once it is told to stop, for requests to end. 15 s if 0.
+	Drain time.Duration
+	// Registry takes the server's metrics and is what /metrics shows; a new one if nil.
+	Registry *prometheus.Registry
+}
+
+// Server answers HTTP requests from the mirrors of a Set.
+type Server struct {
+	set     *mirror.Set
+	asks    Asks
+	options Options
+	log     *slog.Logger
+	metrics *metrics
+	engine  *gin.Engine
+}
+
+// New returns a server; whoever calls it also runs set.
+func New(set *mirror.Set, asks Asks, options Options, log *slog.Logger) *Server {
+	if options.Listen == "" {
+		options.Listen = "127.0.0.1:8080"
+	}
+	if options.Drain == 0 {
+		options.Drain = 15 * time.Second
+	}
+	if options.Registry == nil {
+		options.Registry = prometheus.NewRegistry()
+	}
+	s := &Server{set: set, asks: asks, options: options, log: log, metrics: newMetrics(options.Registry)}
+	s.engine = s.routes()
+	return s
+}
+
+// Handler returns what Run serves.
+func (s *Server) Handler() http.Handler { return s.engine }
+
+func (s *Server) routes() *gin.Engine {
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New()
+	engine.RedirectTrailingSlash = false
+	engine.HandleMethodNotAllowed = true
+	engine.ForwardedByClientIP = false
+	engine.Use(s.observe, s.recover, limitWrites)
+	read := func(path, verb string, handler gin.HandlerFunc) {
+		engine.Match([]string{http.MethodGet, http.MethodHead}, path, as(verb), handler)
+	}
+	read("/", "index", index)
+	read("/livez", "livez", func(c *gin.Context) { c.String(http.StatusOK, "ok") })
+	read("/readyz", "readyz", s.readyz)
+	read("/metrics", "metrics", gin.WrapH(promhttp.HandlerFor(s.options.Registry, promhttp.HandlerOpts{Registry: s.options.Registry})))
+	read("/krm/v1/status", "status", s.status)
+	engine.POST("/krm/v1/verify", as("verify"), s.verify)
+	kubeapi.New(s.set, kubeapi.Options{StaleAfter: s.options.StaleAfter}, s.log).Register(engine)
+	engine.NoRoute(func(c *gin.Context) {
+		kubeapi.WriteError(c, s.log, kubeapi.NoSuchPath("%s", c.Request.URL.Path))
+	})
+	engine.NoMethod(func(c *gin.Context) { // gin has set Allow
+		kubeapi.WriteError(c, s.log, kubeapi.MethodNotAllowed(c.Request.Method))
+	})
+	return engine
+}
+
+// Run listens and serves until ctx ends, then lets requests end for a while, and
+// returns nil. It fails if it cannot listen.
+func (s *Server) Run(ctx context.Context) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.options.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", s.options.Listen, err)
+	}
+	return s.serve(ctx, listener)
+}
+
+func (s *Server) serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           s.engine,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      writeTimeout, // long answers move it on, piece by piece
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	s.log.Info("serving", "address", listener.Addr().String())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve on %v: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.Drain)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		s.log.Warn("requests cut off", "after", s.options.Drain, "err", err)
+		if err := server.Close(); err != nil {
+			s.log.Warn("close server", "err", err)
+		}
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve on %v: %w", listener.Addr(), err)
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+// Package krm_test checks what holds for the whole tree.
+package krm_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/kubernetes-resource-monitor/krm"
+
+// mayImport is the table of docs/design/house.md: which of our packages each may
+// reach, directly or not. What stands below a listed package belongs to it.
+var mayImport = map[string][]string{
+	"internal/object":   {},
+	"internal/kube":     {"internal/object"},
+	"internal/store":    {"internal/object"},
+	"internal/mirror":   {"internal/object"},
+	"streamer":          {"internal/object"},
+	"verifier":          {"internal/object"},
+	"aggregator":        {"internal/object"},
+	"apiserver":         {"apiserver/kubeapi", "internal/object", "internal/mirror"},
+	"apiserver/kubeapi": {"internal/object", "internal/mirror"},
+	"client":            {},
+}
+
+// only names the one package that may reach a library.
+var only = map[string]string{
+	"github.com/redis/go-redis": "internal/store",
+	"k8s.io/client-go/rest":     "internal/kube",
+}
+
+type listed struct {
+	ImportPath string
+	Deps       []string
+}
+
+func TestImportsFollowTheArrows(t *testing.T) {
+	seen := map[string]bool{}
+	for _, pkg := range packages(t) {
+		name := strings.TrimPrefix(pkg.ImportPath, module+"/")
+		allowed, known := mayImport[name]
+		if !known {
+			if name != "cmd/krm" && strings.HasPrefix(pkg.ImportPath, module+"/") {
+				t.Errorf("%s is in no row of the table: say here and in docs/design/house.md what it may import", name)
+			}
+			continue
+		}
+		seen[name] = true
+		for _, dep := range pkg.Deps {
+			ours, isOurs := strings.CutPrefix(dep, module+"/")
+			if isOurs && ours != name && !slices.Contains(allowed, ours) {
+				t.Errorf("%s reaches %s; it may reach %v only", name, ours, allowed)
+			}
+			for library, owner := range only {
+				if strings.HasPrefix(dep, library) && name != owner {
+					t.Errorf("%s reaches %s, which belongs to %s", name, dep, owner)
+				}
+			}
+		}
+	}
+	for name := range mayImport {
+		if !seen[name] {
+			t.Errorf("%s stands in the table, but there is no such package", name)
+		}
+	}
+}
+
+// packages lists our packages without their tests.
+func packages(t *testing.T) (pkgs []listed) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps=false", "-json=ImportPath,Deps", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var pkg listed
+		switch err := decoder.Decode(&pkg); {
+		case errors.Is(err, io.EOF):
+			return pkgs
+		case err != nil:
+			t.Fatal(err)
+		}
+		if pkg.ImportPath != module {
+			pkgs = append(pkgs, pkg)
+		}
+	}
+}

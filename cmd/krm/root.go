@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// execute runs one command line and returns its exit code: 0, 1 if it did not
+// succeed, 2 if it was called wrongly.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, "krm:", err)
+	var usage usageError
+	if errors.As(err, &usage) {
+		return 2
+	}
+	return 1
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "krm",
+		Short: "A verified copy of a Kubernetes cluster's state, to be read instead of its API server",
+		Long: `krm keeps a verified copy of a Kubernetes cluster's state, so that services and
+people read it there and leave the API server alone.
+
+Per watched resource a streamer follows the watch, a verifier lists the truth now
+and then, and an aggregator merges both into a snapshot in Redis. Any number of
+apiservers serve the snapshots by GET, at the Kubernetes API's own paths.`,
+		Example: `  krm standalone                     # everything in one process, for your current kubeconfig
+  krm get pods -n default -o wide    # read from it
+  krm status                         # how fresh and how true it is
+
+  krm streamer --redis-addr redis:6379 --resource pods    # or each process on its own`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return unknownCommand(cmd, args[0])
+		},
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return bindEnvironment(cmd.Flags(), os.LookupEnv) },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+	})
+	root.AddGroup(&cobra.Group{ID: "run", Title: "Processes:"}, &cobra.Group{ID: "read", Title: "Reading and asking:"})
+	add := func(group string, commands ...*cobra.Command) {
+		for _, command := range commands {
+			command.GroupID = group
+			root.AddCommand(command)
+		}
+	}
+	add("run", newStandaloneCommand(), newStreamerCommand(), newVerifierCommand(), newAggregatorCommand(), newAPIServerCommand())
+	add("read", newGetCommand(), newStatusCommand(), newVerifyCommand(), newResourceCommand())
+	root.AddCommand(newVersionCommand())
+	teach(root)
+	return root
+}
+
+// teach finishes every command below cmd: wrong arguments become usage errors,
+// and each flag's help names its environment variable.
+func teach(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+			}
+			return nil
+		}
+	}
+	cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
+		if flag.Name != "help" {
+			flag.Usage += " [$" + environmentName(flag.Name) + "]"
+		}
+	})
+	for _, child := range cmd.Commands() {
+		teach(child)
+	}
+}
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	hint := "see krm --help"
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usageError{fmt.Errorf("unknown command %q: %s", name, hint)}
+}
+
+func environmentName(flag string) string {
+	return "KRM_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// bindEnvironment gives every flag that was not set on the command line the
+// value of its environment variable, if there is one.
+func bindEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	var faults []error
+	flags.VisitAll(func(flag *pflag.Flag) {
+		text, found := lookup(environmentName(flag.Name))
+		if flag.Changed || !found || flag.Name == "help" {
+			return
+		}
+		if err := flags.Set(flag.Name, text); err != nil {
+			faults = append(faults, fmt.Errorf("environment %s: %w", environmentName(flag.Name), err))
+		}
+	})
+	if len(faults) > 0 {
+		return usageError{errors.Join(faults...)}
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kubernetes-resource-monitor/krm/aggregator"
+	"github.com/kubernetes-resource-monitor/krm/apiserver"
+	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
+	"github.com/kubernetes-resource-monitor/krm/internal/store"
+	"github.com/kubernetes-resource-monitor/krm/streamer"
+	"github.com/kubernetes-resource-monitor/krm/verifier"
+)
+
+type standaloneFlags struct {
+	process    processFlags
+	resource   resourceFlag
+	kube       kubeFlags
+	verifier   verifier.Config
+	aggregator aggregator.Config
+	apiserver  apiserver.Config
+}
+
+func (f *standaloneFlags) register(fs *pflag.FlagSet) {
+	f.process.register(fs)
+	f.resource.register(fs)
+	f.kube.register(fs)
+	f.verifier.RegisterFlags(fs)
+	f.aggregator.RegisterFlags(fs)
+	f.apiserver.RegisterFlags(fs)
+	level := fs.Lookup("log-level") // people watch this process: only what they must know
+	level.DefValue = "warn"
+	f.process.LogLevel = level.DefValue
+}
+
+func (f *standaloneFlags) validate() error {
+	return errors.Join(f.process.validate(), f.resource.validate(), f.kube.validate(),
+		f.verifier.Validate(), f.aggregator.Validate(), f.apiserver.Validate(f.process.Listen))
+}
+
+func newStandaloneCommand() *cobra.Command {
+	var flags standaloneFlags
+	cmd := &cobra.Command{
+		Use:   "standalone",
+		Short: "Run all of KRM in one process, with an embedded Redis",
+		Long: `standalone runs a streamer, a verifier and an aggregator for each resource and an
+apiserver for all of them in one process, with Redis embedded in memory. What it
+holds is gone when it ends, and read anew when it starts. It is made for a laptop and
+for a look; in a cluster run the processes apart, with a real Redis.`,
+		Example: `  krm standalone
+  krm standalone --context staging --resource pods,nodes,widgets.example.com`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flags.validate(); err != nil {
+				return usageError{err}
+			}
+			return runStandalone(cmd.Context(), flags, cmd.OutOrStdout())
+		},
+	}
+	flags.register(cmd.Flags())
+	return cmd
+}
+
+func runStandalone(ctx context.Context, flags standaloneFlags, out io.Writer) (err error) {
+	log, err := flags.process.logger()
+	if err != nil {
+		return usageError{err}
+	}
+	embedded, err := store.StartEmbedded(log)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return embedded.Run(ctx) })
+
+	registry := newRegistry()
+	redis, err := connectRedis(ctx, store.Options{Addrs: []string{embedded.Addr()}, Embedded: true, Instance: instance(), Metrics: store.NewMetrics(registry)}, log)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	defer func() { err = errors.Join(ended(ctx, err), redis.Close()) }()
+	p := &process{log: log, registry: registry, redis: redis}
+	source, err := connectKube(flags.kube, p)
+	if err != nil {
+		return err
+	}
+	set := serveAPI(ctx, g, flags.process.Listen, flags.apiserver, p)
+	streamerOptions, verifierOptions, aggregatorOptions := streamer.Options{Metrics: streamer.NewMetrics(registry)}, flags.verifier.Options(), flags.aggregator.Options()
+	verifierOptions.Metrics = verifier.NewMetrics(registry)
+	aggregatorOptions.Metrics = aggregator.NewMetrics(registry)
+	for _, name := range flags.resource.Names {
+		g.Go(func() error { return newStreamer(name, source, redis, streamerOptions, log).Run(ctx) })
+		g.Go(func() error { return newVerifier(name, source, redis, verifierOptions, log).Run(ctx) })
+		g.Go(func() error { return aggregate(ctx, name, redis, aggregatorOptions, log) })
+	}
+	g.Go(func() error { return welcome(ctx, out, flags, set) })
+	return g.Wait()
+}
+
+// welcome shows how the first sync goes on, and then what can be done with it.
+func welcome(ctx context.Context, out io.Writer, flags standaloneFlags, set *mirror.Set) error {
+	fmt.Fprintf(out, "Reading %d resources for the first time:\n", len(flags.resource.Names))
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	shown := map[string]bool{}
+	for begun := time.Now(); len(shown) < len(flags.resource.Names) && time.Since(begun) < time.Minute; {
+		for _, m := range set.Mirrors() {
+			if root := m.Root(); root != nil && !shown[m.Resource().String()] {
+				shown[m.Resource().String()] = true
+				fmt.Fprintf(out, "  %-32v %6d objects\n", m.Resource(), root.Len())
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+	if missing := len(flags.resource.Names) - len(shown); missing > 0 {
+		fmt.Fprintf(out, "  %d are not there yet: \"krm status\" tells why.\n", missing)
+	}
+	host, port, err := net.SplitHostPort(flags.process.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	if host == "" || net.ParseIP(host).IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	address := "http://" + net.JoinHostPort(host, port)
+	program, server := os.Args[0], ""
+	if address != defaultServer {
+		server = " --server " + address
+	}
+	fmt.Fprintf(out, `
+KRM serves on %s. In another terminal, try:
+
+%s
+Press Ctrl-C to stop.
+`, address, indent(
+		program+" status"+server,
+		program+" get pods -A -o wide"+server,
+		fmt.Sprintf("curl -s '%s/api/v1/nodes' | head -c 600", address)))
+	return nil
+}
+
+func indent(lines ...string) string { return "  " + strings.Join(lines, "\n  ") + "\n" }

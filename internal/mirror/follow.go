@@ -1,0 +1,196 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kubernetes-resource-monitor/krm/internal/object"
+)
+
+// reload is why a snapshot is read again; a value of the metric's label.
+type reload string
+
+const (
+	reloadNone    reload = ""
+	reloadStart   reload = "start"
+	reloadTrimmed reload = "trimmed" // the feed no longer keeps what comes next
+	reloadLost    reload = "lost"    // Redis lost what the mirror had read
+	reloadEmpty   reload = "empty"   // Redis has no snapshot any more
+	reloadCount   reload = "count"   // the mirror has another number of objects than the snapshot
+)
+
+// follower is a mirror's walk along the feed after one load.
+type follower struct {
+	*Mirror
+	draft  *draft
+	target object.LogID // nothing is shown before the feed has passed it
+	first  bool         // the entry of the draft's own ID may still come
+	shown  bool         // a root of this load has been published
+	behind bool         // Redis said that there is more, but the last read brought nothing
+}
+
+// follow applies the feed to d and publishes a root at each complete state, until
+// the snapshot has to be read again, or ctx ends (reloadNone).
+func (m *Mirror) follow(ctx context.Context, d *draft, target object.LogID) reload {
+	f := &follower{Mirror: m, draft: d, target: target, first: true}
+	m.setStatus(func(s *Status) { s.Phase = PhaseCatchingUp })
+	wait := m.backoff()
+	for ctx.Err() == nil {
+		why, err := f.step(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return reloadNone
+		case why != reloadNone:
+			return why
+		case err != nil:
+			m.cutOff(ctx, err)
+			sleep(ctx, wait())
+		default:
+			m.connected()
+			wait = m.backoff()
+		}
+	}
+	return reloadNone
+}
+
+// step reads once and applies what came. After an error the next step reads again
+// what was not applied.
+func (f *follower) step(ctx context.Context) (reload, error) {
+	after, patience := f.draft.last, f.options.Wait
+	if f.first {
+		// The last entry comes once more, to learn whether it left the snapshot
+		// between two states; if it was trimmed there is no news to wait for.
+		after, patience = beforeID(after), 10*time.Millisecond
+	}
+	entries, err := f.read(ctx, after, patience)
+	if errors.Is(err, object.ErrExpired) {
+		return reloadTrimmed, nil
+	}
+	if err != nil {
+		return reloadNone, err
+	}
+	if len(entries) == 0 && !f.first {
+		return f.idle(ctx)
+	}
+	f.behind = false
+	for _, entry := range entries {
+		if why := f.check(entry); why != reloadNone {
+			return why, nil
+		}
+		if err := f.apply(ctx, entry); err != nil {
+			return reloadNone, err
+		}
+		if why := f.show(entry); why != reloadNone {
+			return why, nil
+		}
+	}
+	if f.first = false; len(entries) == 0 {
+		return f.show(object.FeedEntry{Objects: int64(f.draft.tree.Len())}), nil
+	}
+	return reloadNone, nil
+}
+
+func (f *follower) read(ctx context.Context, after object.LogID, patience time.Duration) ([]object.FeedEntry, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience+callTimeout)
+	defer cancel()
+	entries, err := f.feed.Read(ctx, after, patience)
+	if err != nil {
+		return nil, fmt.Errorf("read feed of %v: %w", f.resource, err)
+	}
+	return entries, nil
+}
+
+// check says whether entry follows what is applied.
+func (f *follower) check(entry object.FeedEntry) reload {
+	if f.first && entry.ID == f.draft.last {
+		return reloadNone
+	}
+	f.first = false
+	switch order := compareID(entry.Prev, f.draft.last); {
+	case order > 0:
+		return reloadTrimmed
+	case order < 0:
+		return reloadLost
+	}
+	return reloadNone
+}
+
+// apply opens everything that entry carries before it changes anything: an entry
+// is applied whole or not at all.
+func (f *follower) apply(ctx context.Context, entry object.FeedEntry) error {
+	objects := make([]*Object, len(entry.Changes))
+	for i, change := range entry.Changes {
+		if change.Type == object.Deleted {
+			continue
+		}
+		record, err := f.feed.Unpack(ctx, change.Object)
+		if err != nil {
+			return fmt.Errorf("unpack %v of %v: %w", change.Object.Key, f.resource, err)
+		}
+		if objects[i], err = newObject(record, f.isPods()); err != nil {
+			return fmt.Errorf("read %v of %v: %w", record.Key, f.resource, err)
+		}
+	}
+	f.draft.apply(entry, objects)
+	f.first = false
+	if f.shown {
+		f.metrics.applied.Add(float64(len(entry.Changes)))
+	}
+	return nil
+}
+
+// show publishes the draft if it is a complete state that readers may see. entry
+// is what led to it.
+func (f *follower) show(entry object.FeedEntry) reload {
+	d := f.draft
+	if d.hold || compareID(d.last, f.target) < 0 {
+		return reloadNone
+	}
+	if entry.Objects != int64(d.tree.Len()) && time.Since(f.counts) > time.Minute {
+		// A mirror that differs from the snapshot must heal by itself. If that did
+		// not help, the number is wrong and not the mirror.
+		f.counts = time.Now()
+		f.log.Error("mirror has another number of objects than the snapshot", "mirror", d.tree.Len(), "snapshot", entry.Objects, "entry", entry.ID)
+		return reloadCount
+	}
+	if !f.shown && !d.reaches(f.seen[d.lineage]) {
+		// Redis went back, perhaps even to a lineage before this one.
+		return reloadNone
+	}
+	f.seen[d.lineage] = d.newest
+	root := d.root(f.resource)
+	f.root.Store(root)
+	if f.onPublish != nil {
+		f.onPublish(root)
+	}
+	if f.shown {
+		f.metrics.observe(entry.Changes, time.Now())
+		return reloadNone
+	}
+	f.shown = true
+	f.following(root)
+	return reloadNone
+}
+
+// idle asks, when the feed has brought nothing for a while, whether Redis still
+// has what was read: one that lost it may stay silent for ever.
+func (f *follower) idle(ctx context.Context) (reload, error) {
+	state, err := f.State(ctx)
+	if errors.Is(err, object.ErrNotSynced) {
+		return reloadEmpty, nil
+	}
+	if err != nil {
+		return reloadNone, err
+	}
+	switch order := compareID(state.Tail, f.draft.last); {
+	case order < 0:
+		return reloadLost, nil
+	case order > 0 && f.behind:
+		return reloadTrimmed, nil
+	default:
+		f.behind = order > 0
+	}
+	return reloadNone, nil
+}

@@ -1,0 +1,100 @@
+package mirror
+
+import (
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/tidwall/btree"
+
+	"github.com/kubernetes-resource-monitor/krm/internal/object"
+)
+
+// Object is one live object of a Root. It is never changed: share it freely and do
+// not write to Body or Cells.
+type Object struct {
+	Key     object.Key
+	UID     string
+	Version object.Version
+	SeenAt  time.Time // when KRM received this state, UTC
+	Body    []byte    // the object as JSON, as KRM stored it
+	Cells   []byte    // the Table row's cells as a JSON array; empty if the server made none
+	Labels  Labels    // metadata.labels; the strings are parts of Body
+	Node    string    // spec.nodeName of a pod, "" of everything else; part of Body
+
+	path string // Key.String(), by whose bytes a Root is ordered; Key's strings are parts of it
+}
+
+// objectOverhead is about what an object takes beside its bytes: the struct, its
+// place in the tree, and what the allocator rounds up.
+const objectOverhead = 384
+
+// size is about how many bytes of memory the object takes.
+func (o *Object) size() int64 {
+	return int64(len(o.Body) + len(o.Cells) + len(o.path) + len(o.UID) + len(o.Version) + 32*len(o.Labels) + objectOverhead)
+}
+
+// newObject takes over the record's bytes. Bytes that waste much of what backs
+// them are copied, because they stay for long.
+func newObject(record object.Record, pods bool) (*Object, error) {
+	labels, node, err := scanBody(record.Body, pods)
+	if err != nil {
+		return nil, err
+	}
+	if waste := cap(record.Body) - len(record.Body) - len(record.Cells); waste > 128+len(record.Body)/8 {
+		record.Body = append(make([]byte, 0, len(record.Body)), record.Body...)
+		if labels, node, err = scanBody(record.Body, pods); err != nil {
+			return nil, err
+		}
+	}
+	path, uid, version := record.Key.String(), len(record.UID), len(record.Version)
+	// One copy of the small strings: the record's may be parts of a whole feed entry.
+	text := strings.Join([]string{path, record.UID, string(record.Version)}, "")
+	path = text[:len(path)]
+	return &Object{
+		Key: object.ParseKey(path), UID: text[len(path) : len(path)+uid], Version: object.Version(text[len(text)-version:]),
+		SeenAt: record.SeenAt, Body: record.Body, Cells: record.Cells, Labels: labels, Node: node, path: path,
+	}, nil
+}
+
+// Root is one state of a resource: what the aggregator had published up to ID. It
+// is immutable and may be kept as long as its reader likes.
+type Root struct {
+	Resource  object.Resource
+	Freshness object.Freshness // Streamed is the resourceVersion of a list of this Root
+	Lineage   string           // versions are comparable within one lineage only
+	ID        object.LogID     // the feed's entry that led here; the same state on every replica
+	Load      int              // roots of one Load follow one another by the feed; it grows with each reload
+	Barrier   object.Version   // no watch may go on from below
+	Columns   []object.Column  // of the Table; empty if the server makes none
+	Bytes     int64            // about what the objects take in memory
+
+	tree *btree.BTreeG[*Object]
+}
+
+// Len is the number of objects.
+func (r *Root) Len() int { return r.tree.Len() }
+
+// Get returns the object of that key. It costs O(log n).
+func (r *Root) Get(key object.Key) (o *Object, ok bool) {
+	return r.tree.Get(&Object{path: key.String()})
+}
+
+// All yields the objects of the namespace, or of all if it is "", ordered by the
+// bytes of "namespace/name" as the API server orders its lists.
+func (r *Root) All(namespace string) iter.Seq[*Object] {
+	if namespace == "" {
+		return r.tree.Scan
+	}
+	prefix := namespace + "/"
+	return func(yield func(*Object) bool) {
+		r.tree.Ascend(&Object{path: prefix}, func(o *Object) bool {
+			return strings.HasPrefix(o.path, prefix) && yield(o)
+		})
+	}
+}
+
+func newTree() *btree.BTreeG[*Object] {
+	less := func(a, b *Object) bool { return a.path < b.path }
+	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
+}

@@ -1,0 +1,67 @@
+package process
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// ticksPerSecond is the unit of /proc/PID/stat: USER_HZ is 100 on every Linux
+// that Go runs on.
+const ticksPerSecond = 100
+
+// Usage is what one running process has taken from the machine.
+type Usage struct {
+	CPUSeconds float64 // user and system time since its start
+	RSS        int64   // resident bytes now
+	PeakRSS    int64   // the most resident bytes so far
+}
+
+// ReadUsage reads /proc/PID of a running process.
+func ReadUsage(pid int) (Usage, error) {
+	cpu, err := cpuSeconds(pid)
+	if err != nil {
+		return Usage{}, fmt.Errorf("read the usage of process %d: %w", pid, err)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return Usage{}, fmt.Errorf("read the usage of process %d: %w", pid, err)
+	}
+	return Usage{CPUSeconds: cpu, RSS: kilobytes(string(status), "VmRSS:"), PeakRSS: kilobytes(string(status), "VmHWM:")}, nil
+}
+
+func cpuSeconds(pid int) (float64, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The second field is the program's name in brackets, with spaces perhaps.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("stat %q: too short", stat)
+	}
+	var ticks float64
+	for _, field := range fields[11:13] { // utime and stime, fields 14 and 15 of proc(5)
+		n, err := strconv.ParseFloat(string(field), 64)
+		if err != nil {
+			return 0, fmt.Errorf("stat %q: %w", stat, err)
+		}
+		ticks += n
+	}
+	return ticks / ticksPerSecond, nil
+}
+
+func kilobytes(status, field string) int64 {
+	_, rest, found := strings.Cut(status, field)
+	if !found {
+		return 0
+	}
+	text, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n << 10
+}
