@@ -15,7 +15,7 @@ type ending struct {
 	err       error // nil: the server ended it in peace
 	watched   bool  // there was a watch
 	resumed   bool  // it was to go on from the log's position
-	delivered bool  // a live event, a bookmark, or a complete list
+	delivered bool  // a live event, a bookmark, a complete list, or the proof that there was nothing to bring
 	lived     time.Duration
 }
 
@@ -90,7 +90,7 @@ func (t *tenure) once(ctx context.Context) ending {
 	err = w.run(ctx, stop)
 	return ending{
 		err: err, watched: true, resumed: next.reason == "",
-		delivered: w.delivered, lived: time.Since(began),
+		delivered: w.delivered || w.trail.isCurrent(), lived: time.Since(began),
 	}
 }
 

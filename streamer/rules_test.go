@@ -2,7 +2,6 @@ package streamer
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
@@ -354,20 +353,4 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestConfig(t *testing.T) {
-	f := func(want string, resources ...string) {
-		t.Helper()
-		c := Config{Resources: resources}
-		err := c.Validate()
-		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%v: %v, want %q", resources, err, want)
-		}
-	}
-	f("", DefaultResources()...)
-	f("", "pods", "deploy.v1.apps")
-	f("at least one")
-	f("want NAME", "Pods")
-	f("named twice", "pods", "pods")
 }

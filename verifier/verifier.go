@@ -244,7 +244,7 @@ func (v *Verifier) fail(ctx context.Context, message string, err error, pause *b
 	}
 	wait := pause.next(err)
 	v.say(stateOf(err), err.Error())
-	v.log.Warn(message, "err", err, "wait", wait)
+	v.log.Warn("waiting before the next try", "because", message, "err", err, "wait", wait)
 	return sleep(ctx, wait)
 }
 

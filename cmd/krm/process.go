@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -57,6 +58,7 @@ func (f *processFlags) logger() (*slog.Logger, error) {
 	}
 	log := slog.New(handler)
 	kube.LogTo(log)
+	store.LogTo(log)
 	return log, nil
 }
 
@@ -116,8 +118,7 @@ func connectRedis(ctx context.Context, options store.Options, log *slog.Logger) 
 		if err == nil {
 			return redis, nil
 		}
-		var network net.Error
-		if ctx.Err() != nil || !(errors.As(err, &network) || strings.Contains(err.Error(), "LOADING")) {
+		if ctx.Err() != nil || !passing(err) {
 			return nil, err
 		}
 		log.Warn("redis does not answer, trying again", "wait", wait, "err", err)
@@ -127,6 +128,12 @@ func connectRedis(ctx context.Context, options store.Options, log *slog.Logger) 
 		case <-time.After(wait):
 		}
 	}
+}
+
+// passing says whether Redis may answer otherwise in a moment.
+func passing(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || strings.Contains(err.Error(), "LOADING")
 }
 
 // awaitResource returns the registered resource that name means. The streamer

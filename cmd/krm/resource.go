@@ -99,5 +99,9 @@ func openRedis(cmd *cobra.Command, config *store.Config) (*store.Store, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	return store.Connect(cmd.Context(), options, log)
+	redis, err := store.Connect(cmd.Context(), options, log)
+	if err != nil {
+		return nil, fmt.Errorf("redis: %w (set --redis-addr; krm standalone has one of its own that only it can use)", err)
+	}
+	return redis, nil
 }

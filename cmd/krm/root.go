@@ -57,6 +57,7 @@ apiservers serve the snapshots by GET, at the Kubernetes API's own paths.`,
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return bindEnvironment(cmd.Flags(), os.LookupEnv) },
 	}
+	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})

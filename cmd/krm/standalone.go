@@ -80,11 +80,20 @@ func runStandalone(ctx context.Context, flags standaloneFlags, out io.Writer) (e
 	if err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return embedded.Run(ctx) })
+	// Redis goes last: the others drain into it and give their leases back.
+	running, stopRedis := context.WithCancel(context.WithoutCancel(ctx))
+	stopped := make(chan error, 1)
+	go func() { stopped <- embedded.Run(running) }()
+	defer func() {
+		stopRedis()
+		err = errors.Join(err, <-stopped)
+	}()
 
+	g, ctx := errgroup.WithContext(ctx)
 	registry := newRegistry()
-	redis, err := connectRedis(ctx, store.Options{Addrs: []string{embedded.Addr()}, Embedded: true, Instance: instance(), Metrics: store.NewMetrics(registry)}, log)
+	options := embedded.Options()
+	options.Instance, options.Metrics = instance(), store.NewMetrics(registry)
+	redis, err := connectRedis(ctx, options, log)
 	if err != nil {
 		return ended(ctx, err)
 	}

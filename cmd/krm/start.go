@@ -93,10 +93,15 @@ func connectKube(flags kubeFlags, p *process) (*kube.Client, error) {
 // server that answers from them.
 func serveAPI(ctx context.Context, g *errgroup.Group, listen string, config apiserver.Config, p *process) *mirror.Set {
 	feed := func(resource object.Resource) mirror.Feed { return p.redis.Feed(resource) }
-	set := mirror.NewSet(p.redis, feed, mirror.Options{Metrics: mirror.NewMetrics(p.registry)}, p.log)
-	options := config.Options(p.registry)
-	options.Listen = listen
-	server := apiserver.New(set, p.redis, options, p.log)
+	options := mirror.Options{Metrics: mirror.NewMetrics(p.registry), OnUnreadable: func(ctx context.Context, resource object.Resource) {
+		if err := p.redis.Ask(ctx, resource, object.AskFull); err != nil {
+			p.log.Warn("cannot ask for a full verification", "resource", resource.String(), "err", err)
+		}
+	}}
+	set := mirror.NewSet(p.redis, feed, options, p.log)
+	serving := config.Options(p.registry)
+	serving.Listen = listen
+	server := apiserver.New(set, p.redis, serving, p.log)
 	g.Go(func() error { return set.Run(ctx) })
 	g.Go(func() error { return server.Run(ctx) })
 	return set

@@ -48,9 +48,9 @@ type Client struct {
 	log       *slog.Logger
 	maxPage   int // bytes of one page of a list; larger ones are asked for again with fewer objects
 
-	catalog     catalog
-	warnOnce    sync.Once // that kube-system may not be read
-	withoutList sync.Map  // object.Resource → time.Time until which Probe does not try a WatchList
+	catalog          catalog
+	warnOnce         sync.Once // that kube-system may not be read
+	withoutWatchList sync.Map  // object.Resource → time.Time until which Probe does not try a WatchList
 }
 
 // Connect makes a client for the API server that config names. It makes no

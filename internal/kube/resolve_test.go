@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
@@ -92,6 +93,26 @@ func TestResolve(t *testing.T) {
 	if _, err := c.Resolve(t.Context(), "things.broken.io"); err == nil || errors.Is(err, object.ErrNotFound) {
 		t.Errorf("a resource of a group that does not answer: %v", err)
 	}
+}
+
+func TestDiscoveryIsKeptForAShortWhile(t *testing.T) {
+	c, s := serve(t, Options{}, discoverable(nil))
+	f := func(name string, wantAsked bool) {
+		t.Helper()
+		before := s.count()
+		_, _ = c.Resolve(t.Context(), name)
+		if asked := s.count() > before; asked != wantAsked {
+			t.Errorf("%s: asked %v", name, asked)
+		}
+	}
+	f("pods", true)
+	f("pods", false)
+	f("podz", false) // seen to be absent a moment ago
+	c.catalog.at = time.Now().Add(-absentAge)
+	f("pods", false)
+	f("podz", true)
+	c.catalog.at = time.Now().Add(-catalogAge)
+	f("pods", true)
 }
 
 func TestResolveOfABrokenServer(t *testing.T) {

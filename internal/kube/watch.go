@@ -58,7 +58,7 @@ func (c *Client) Initial(ctx context.Context, r object.Resource) iter.Seq2[objec
 // other resources' changes move. It costs one request; about 30 ms on servers
 // with WatchList, a consistent list of one object on others.
 func (c *Client) Probe(ctx context.Context, r object.Resource) (object.Version, error) {
-	if until, ok := c.withoutList.Load(r); !ok || time.Now().After(until.(time.Time)) {
+	if until, ok := c.withoutWatchList.Load(r); !ok || time.Now().After(until.(time.Time)) {
 		version, err := c.probeByWatch(ctx, r)
 		if err == nil {
 			return version, nil
@@ -66,7 +66,7 @@ func (c *Client) Probe(ctx context.Context, r object.Resource) (object.Version, 
 		if !errors.Is(err, object.ErrUnsupported) {
 			return "", fmt.Errorf("probe %v: %w", r, grants(err, r))
 		}
-		c.withoutList.Store(r, time.Now().Add(10*time.Minute))
+		c.withoutWatchList.Store(r, time.Now().Add(10*time.Minute))
 	}
 	version, err := c.probeByList(ctx, r)
 	if err != nil {

@@ -148,6 +148,7 @@ func TestRefusedWatch(t *testing.T) {
 	f(refuse(429, "TooManyRequests", `"retryAfterSeconds":2`), "watch pods: the server's words (retry after 2s)", nil)
 	f(refuse(504, "Timeout", `"causes":[{"reason":"ResourceVersionTooLarge"}]`), "watch pods: the server's words (retry after 1s)", nil)
 	f(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no\nmore", 404) }, "watch pods: no such resource: 404 Not Found: no", object.ErrNotFound)
+	f(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(410) }, "watch pods: expired: 410 Gone: ", object.ErrExpired)
 	f(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, "watch pods: 502 Bad Gateway: ", nil)
 }
 

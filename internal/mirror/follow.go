@@ -121,17 +121,25 @@ func (f *follower) check(entry object.FeedEntry) reload {
 // is applied whole or not at all.
 func (f *follower) apply(ctx context.Context, entry object.FeedEntry) error {
 	objects := make([]*Object, len(entry.Changes))
+	broken := false
 	for i, change := range entry.Changes {
 		if change.Type == object.Deleted {
 			continue
 		}
 		record, err := f.feed.Unpack(ctx, change.Object)
-		if err != nil {
+		if err == nil {
+			objects[i], err = f.open(record)
+		}
+		switch {
+		case errors.Is(err, object.ErrUnreadable):
+			f.leaveOut(change.Object.Key, err) // nil: what was known of it goes
+			broken = true
+		case err != nil:
 			return fmt.Errorf("unpack %v of %v: %w", change.Object.Key, f.resource, err)
 		}
-		if objects[i], err = newObject(record, f.isPods()); err != nil {
-			return fmt.Errorf("read %v of %v: %w", record.Key, f.resource, err)
-		}
+	}
+	if broken {
+		f.options.OnUnreadable(ctx, f.resource)
 	}
 	f.draft.apply(entry, objects)
 	f.first = false

@@ -16,6 +16,7 @@ type Metrics struct {
 	reloads *prometheus.CounterVec
 	delay   *prometheus.HistogramVec
 	skew    *prometheus.CounterVec
+	broken  *prometheus.CounterVec
 
 	objects, bytes, position, age *prometheus.Desc
 
@@ -34,6 +35,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		applied: counter("krm_mirror_applied_total", "Changes of the feed applied after the snapshot was read.", "resource"),
 		reloads: counter("krm_mirror_reloads_total", "How often a snapshot was read whole, by reason; the first time is start.", "resource", "reason"),
 		skew:    counter("krm_mirror_clock_skew_total", "Changes that were seen in the future of this process's clock; their delay counts as 0.", "resource"),
+		broken:  counter("krm_mirror_unreadable_total", "Objects left out because their stored bytes could not be opened.", "resource"),
 		delay: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "krm_mirror_delay_seconds",
 			Help: "From when KRM received a change to when a mirror serves it; both clocks are KRM's, perhaps on two machines.",
@@ -56,7 +58,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, c := range []prometheus.Collector{m.applied, m.reloads, m.delay, m.skew} {
+	for _, c := range []prometheus.Collector{m.applied, m.reloads, m.delay, m.skew, m.broken} {
 		c.Describe(ch)
 	}
 	for _, desc := range []*prometheus.Desc{m.objects, m.bytes, m.position, m.age} {
@@ -66,7 +68,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range []prometheus.Collector{m.applied, m.reloads, m.delay, m.skew} {
+	for _, c := range []prometheus.Collector{m.applied, m.reloads, m.delay, m.skew, m.broken} {
 		c.Collect(ch)
 	}
 	m.mu.Lock()
@@ -105,6 +107,7 @@ type resourceMetrics struct {
 	reloads *prometheus.CounterVec
 	delay   prometheus.Observer
 	skew    prometheus.Counter
+	broken  prometheus.Counter
 }
 
 func (m *Metrics) of(r object.Resource) *resourceMetrics {
@@ -112,6 +115,7 @@ func (m *Metrics) of(r object.Resource) *resourceMetrics {
 	return &resourceMetrics{
 		applied: m.applied.WithLabelValues(name), reloads: m.reloads,
 		delay: m.delay.WithLabelValues(name), skew: m.skew.WithLabelValues(name),
+		broken: m.broken.WithLabelValues(name),
 	}
 }
 

@@ -18,16 +18,21 @@ type Feed interface {
 	// State returns the snapshot's state, object.ErrNotSynced if there is none.
 	State(ctx context.Context) (object.SnapshotState, error)
 	// Scan yields the whole snapshot as it changes meanwhile; a key may come twice.
+	// One that cannot be opened comes with object.ErrUnreadable, and others follow.
 	Scan(ctx context.Context) iter.Seq2[object.Record, error]
 	// Read returns the entries after that ID, oldest first; none after wait.
 	Read(ctx context.Context, after object.LogID, wait time.Duration) ([]object.FeedEntry, error)
-	// Unpack opens what a feed entry carries. The caller owns the result.
+	// Unpack opens what a feed entry carries, or fails with object.ErrUnreadable. The
+	// caller owns the result.
 	Unpack(ctx context.Context, packed object.Packed) (object.Record, error)
 }
 
 // Options are a mirror's settings; the zero value is the default.
 type Options struct {
 	Metrics *Metrics
+	// OnUnreadable is called when objects of a resource had to be left out, because
+	// what Redis holds of them cannot be opened: a full verification repairs that.
+	OnUnreadable func(ctx context.Context, resource object.Resource)
 	// Wait is how long one read of the feed waits for news; then the mirror asks
 	// whether Redis still knows what it knew. 5 s if 0.
 	Wait time.Duration
@@ -55,6 +60,9 @@ func (o Options) withDefaults() Options {
 	orElse(&o.ForgetAfter, 30*time.Second)
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
+	}
+	if o.OnUnreadable == nil {
+		o.OnUnreadable = func(context.Context, object.Resource) {}
 	}
 	return o
 }
@@ -194,21 +202,45 @@ func (m *Mirror) syncedState(ctx context.Context) (object.SnapshotState, error) 
 }
 
 func (m *Mirror) scan(ctx context.Context, d *draft, expect int64) error {
-	count := int64(0)
+	count, broken := int64(0), 0
 	for record, err := range m.feed.Scan(ctx) {
-		if err != nil {
-			return err
+		var o *Object
+		if err == nil {
+			o, err = m.open(record)
 		}
-		o, err := newObject(record, m.isPods())
-		if err != nil {
-			return fmt.Errorf("read %v: %w", record.Key, err)
+		switch {
+		case errors.Is(err, object.ErrUnreadable):
+			m.leaveOut(record.Key, err)
+			broken++
+			continue
+		case err != nil:
+			return err
 		}
 		d.set(o)
 		if count++; count%512 == 1 {
 			m.setStatus(func(s *Status) { s.Phase, s.Loaded, s.Expect = PhaseLoading, count, expect })
 		}
 	}
+	if broken > 0 {
+		m.options.OnUnreadable(ctx, m.resource)
+	}
 	return ctx.Err()
+}
+
+// open makes an Object of a record.
+func (m *Mirror) open(record object.Record) (*Object, error) {
+	o, err := newObject(record, m.isPods())
+	if err != nil {
+		return nil, fmt.Errorf("read %v: %w: %w", record.Key, object.ErrUnreadable, err)
+	}
+	return o, nil
+}
+
+// leaveOut counts and logs an object that cannot be served: one broken object must
+// not keep all others from being served.
+func (m *Mirror) leaveOut(key object.Key, err error) {
+	m.metrics.broken.Inc()
+	m.log.Error("an object is left out, for it cannot be read: asking for a full verification", "key", key.String(), "err", err)
 }
 
 func (m *Mirror) isPods() bool { return m.resource.Group == "" && m.resource.Name == "pods" }

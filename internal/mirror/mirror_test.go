@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"strings"
@@ -192,6 +193,39 @@ func TestMirrorHealsAWrongNumberOfObjects(t *testing.T) {
 		if feed.scans != 2 {
 			t.Errorf("%d scans, want 2", feed.scans)
 		}
+	})
+}
+
+func TestOneUnreadableObjectDoesNotKeepTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed, asked := newFakeFeed(), 0
+		options := Options{Wait: time.Second, OnUnreadable: func(context.Context, object.Resource) { asked++ }}
+		broken := entryOf("one", "11", "a/y")
+		broken.Changes[0].Object.Data = []byte("no JSON")
+
+		following := New(pods, feed, options, quiet())
+		feed.put("10", "a/x", "a/y")
+		defer run(following)()
+		time.Sleep(100 * time.Millisecond)
+		feed.publish(broken, nil)
+		synctest.Wait()
+		wantRoot(t, following, "11", "a/x=10")
+
+		loading := New(pods, feed, options, quiet())
+		defer run(loading)()
+		time.Sleep(100 * time.Millisecond)
+		wantRoot(t, loading, "11", "a/x=10")
+		if asked < 2 {
+			t.Errorf("a full verification was asked for %d times, want once by each mirror", asked)
+		}
+		if n := testutil.ToFloat64(loading.metrics.broken); n < 1 {
+			t.Errorf("krm_mirror_unreadable_total is %v", n)
+		}
+
+		feed.put("12", "a/y") // as the repair does
+		synctest.Wait()
+		wantRoot(t, following, "12", "a/x=10", "a/y=12")
+		wantRoot(t, loading, "12", "a/x=10", "a/y=12")
 	})
 }
 

@@ -31,6 +31,9 @@ var (
 	// ErrFull comes when Redis is at its maxmemory and refuses to write: nothing
 	// was written, the same call may succeed later.
 	ErrFull = errors.New("redis is full")
+	// ErrUnreadable comes when one object's stored bytes cannot be opened, and another
+	// try will not mend that: leave it out, and have everything verified in full.
+	ErrUnreadable = errors.New("unreadable")
 	// ErrNotSynced comes before the first complete list has been merged.
 	ErrNotSynced = errors.New("not synced yet")
 )

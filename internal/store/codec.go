@@ -22,9 +22,6 @@ const (
 	missingCache = time.Second
 )
 
-// errUnreadable is in every error of unpack that another try cannot mend.
-var errUnreadable = errors.New("unreadable")
-
 // codec opens Packed records of one resource. It fetches dictionaries that it
 // has not seen from Redis. It is safe for concurrent use.
 type codec struct {
@@ -54,7 +51,7 @@ func (c *codec) unpack(ctx context.Context, p object.Packed) (object.Record, err
 		return r, nil // a deletion that was not seen
 	}
 	if len(p.Data) < packedHead || p.Data[0] != formatZstd {
-		return r, fmt.Errorf("unpack %v: %w: %w", p.Key, errUnreadable, errGarbage)
+		return r, fmt.Errorf("unpack %v: %w: %w", p.Key, object.ErrUnreadable, errGarbage)
 	}
 	decoder, err := c.decoder(ctx, binary.LittleEndian.Uint32(p.Data[1:]))
 	if err != nil {
@@ -62,12 +59,12 @@ func (c *codec) unpack(ctx context.Context, p object.Packed) (object.Record, err
 	}
 	plain, err := decoder.DecodeAll(p.Data[packedHead:], nil)
 	if err != nil {
-		return r, fmt.Errorf("unpack %v: %w: %w", p.Key, errUnreadable, err)
+		return r, fmt.Errorf("unpack %v: %w: %w", p.Key, object.ErrUnreadable, err)
 	}
 	s := scanner{rest: plain}
 	r.Cells = s.bytes()
 	if s.err != nil {
-		return r, fmt.Errorf("unpack %v: %w: %w", p.Key, errUnreadable, s.err)
+		return r, fmt.Errorf("unpack %v: %w: %w", p.Key, object.ErrUnreadable, s.err)
 	}
 	if len(r.Cells) == 0 {
 		r.Cells = nil
@@ -94,7 +91,7 @@ func (c *codec) decoder(ctx context.Context, id uint32) (*zstd.Decoder, error) {
 	}
 	d, err := newDecoder(dict)
 	if err != nil {
-		return nil, fmt.Errorf("%w: load dictionary %d of %s: %w", errUnreadable, id, c.subject, err)
+		return nil, fmt.Errorf("%w: load dictionary %d of %s: %w", object.ErrUnreadable, id, c.subject, err)
 	}
 	c.decoders[id] = d
 	return d, nil
@@ -102,7 +99,7 @@ func (c *codec) decoder(ctx context.Context, id uint32) (*zstd.Decoder, error) {
 
 func (c *codec) missingError(id uint32) error {
 	return fmt.Errorf("%w: dictionary %d of %s is not in redis (%s): a full verification or a resync repairs that",
-		errUnreadable, id, c.subject, c.keys.dict(id))
+		object.ErrUnreadable, id, c.subject, c.keys.dict(id))
 }
 
 // fetch reads a dictionary from Redis. The caller holds the lock, so that many

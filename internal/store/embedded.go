@@ -12,8 +12,9 @@ import (
 // Embedded is a Redis inside this process, for krm standalone: miniredis on a
 // port of 127.0.0.1. It keeps everything in memory and nothing on disk.
 type Embedded struct {
-	server *miniredis.Miniredis
-	log    *slog.Logger
+	server   *miniredis.Miniredis
+	password string // others on this machine reach the port too
+	log      *slog.Logger
 }
 
 // StartEmbedded opens the port. Run must follow: without it no lease ever expires.
@@ -22,8 +23,15 @@ func StartEmbedded(log *slog.Logger) (*Embedded, error) {
 	if err := server.StartAddr("127.0.0.1:0"); err != nil {
 		return nil, fmt.Errorf("start embedded redis: %w", err)
 	}
+	e := &Embedded{server: server, password: randomID() + randomID(), log: log}
+	server.RequireAuth(e.password)
 	log.Info("embedded redis started", "addr", server.Addr())
-	return &Embedded{server: server, log: log}, nil
+	return e, nil
+}
+
+// Options is how to connect to it.
+func (e *Embedded) Options() Options {
+	return Options{Addrs: []string{e.Addr()}, Password: e.password, Embedded: true}
 }
 
 // Addr is where it listens, as Options.Addrs wants it.

@@ -43,6 +43,8 @@ func (f *Feed) State(ctx context.Context) (object.SnapshotState, error) {
 
 // Scan yields the whole snapshot, unpacked, in no order. It is no single moment's:
 // what changes meanwhile may come in either state, and a key may come twice.
+// An object that cannot be opened comes as its Head with ErrUnreadable, and the scan
+// goes on; any other error ends it.
 func (f *Feed) Scan(ctx context.Context) iter.Seq2[object.Record, error] {
 	return func(yield func(object.Record, error) bool) {
 		for p, err := range f.store.objects(ctx, f.keys.snapshot, f.resource) {
@@ -50,7 +52,7 @@ func (f *Feed) Scan(ctx context.Context) iter.Seq2[object.Record, error] {
 			if err == nil {
 				r, err = f.codec.unpack(ctx, p)
 			}
-			if !yield(r, err) || err != nil {
+			if !yield(r, err) || err != nil && !errors.Is(err, object.ErrUnreadable) {
 				return
 			}
 		}

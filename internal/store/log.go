@@ -17,9 +17,9 @@ type Log struct {
 	codec *codec
 	ring  *ring
 
-	mu      sync.Mutex // one append at a time
-	state   object.LogState
-	next    place
+	mu    sync.Mutex // one append at a time
+	state object.LogState
+	next  place
 	trainer
 	pending *pendingAppend // sent, but Redis did not tell whether it arrived
 	blob    []byte         // scratch

@@ -177,7 +177,7 @@ func (a *Snapshot) hash(ctx context.Context, p object.Packed) (uint64, error) {
 		return 0, nil
 	}
 	r, err := a.codec.unpack(ctx, p)
-	if errors.Is(err, errUnreadable) {
+	if errors.Is(err, object.ErrUnreadable) {
 		return 0, nil
 	}
 	if err != nil {

@@ -12,12 +12,12 @@ import (
 // records trains one, and a resync that brings ten times what there was trains
 // another. Old dictionaries stay in Redis, for objects that do not change.
 type trainer struct {
-	packer  *packer // nil before the first Acquire or Append
-	trained int64   // objects that there were when the dictionary was trained
-	expect  int64   // objects that the running resync brings
-	retrain bool    // and they are many more than trained
-	hopeless bool   // training failed; the next resync may try again
-	unnamed bool    // the log's meta does not name the dictionary yet
+	packer   *packer // nil before the first Acquire or Append
+	trained  int64   // objects that there were when the dictionary was trained
+	expect   int64   // objects that the running resync brings
+	retrain  bool    // and they are many more than trained
+	hopeless bool    // training failed; the next resync may try again
+	unnamed  bool    // the log's meta does not name the dictionary yet
 }
 
 // loadDictionary makes the packer: with the dictionary that the log's meta
