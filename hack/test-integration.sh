@@ -12,7 +12,7 @@ unset KUBECONFIG
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
 status=0
-go test -json -count=1 -tags integration -timeout 10m ./internal/... ./streamer/... ./verifier/... ./aggregator/... ./apiserver/... ./client/... ./cmd/... >"$report" || status=$?
+go test -json -count=1 -p 1 -tags integration -timeout 10m ./internal/... ./streamer/... ./verifier/... ./aggregator/... ./apiserver/... ./client/... ./cmd/... >"$report" || status=$?
 count() { grep -c "\"Action\":\"$1\".*\"Test\":" "$report" || true; }
 passed=$(count pass) failed=$(count fail) skipped=$(count skip)
 if [ "$status" -ne 0 ]; then

@@ -198,7 +198,7 @@ func (w *watch) recheck(ctx context.Context) error {
 
 // fatal says whether a proof's error ends the watch.
 func fatal(err error) bool {
-	return errors.Is(err, errUnequal) || errors.Is(err, object.ErrExpired)
+	return errors.Is(err, errUnequal) || errors.Is(err, errRestored) || errors.Is(err, object.ErrExpired)
 }
 
 // proof opens a second watch from where the first one is, and moves the position
@@ -207,7 +207,7 @@ func (w *watch) proof(ctx context.Context) error {
 	stalled := w.buffer.stalled()
 	from := w.trail.mark()
 	defer w.trail.unmark()
-	e, err := w.witness(ctx, from)
+	e, err := w.evidence(ctx, from)
 	if err == nil {
 		err = w.confront(ctx, e)
 	}
@@ -229,9 +229,44 @@ func (w *watch) proof(ctx context.Context) error {
 	return nil
 }
 
-// witness collects what a second watch brings, up to a bookmark that is of use or
-// else to its end. The last event says as much as a bookmark there.
-func (w *watch) witness(ctx context.Context, from object.Version) (evidence, error) {
+// evidence asks where the API server is, and has a second watch bring what lies
+// between from and there. The question is needed for the answer, too: of a quiet
+// resource the API server's cache learns that etcd has moved on only by being asked,
+// and sends a bookmark only above the version from which a watch began.
+func (w *watch) evidence(ctx context.Context, from object.Version) (evidence, error) {
+	now, err := w.movedOn(ctx, from)
+	switch {
+	case err != nil:
+		return evidence{from: from}, err
+	case from.Newer(now):
+		return evidence{from: from}, fmt.Errorf("now at %s, was at %s: %w", now, from, errRestored)
+	case now == from: // nothing has happened since, anywhere
+		return evidence{from: from, bookmark: now, at: time.Now().UTC()}, nil
+	}
+	return w.witness(ctx, from, now)
+}
+
+// movedOn probes until the version is above from, for some seconds at most.
+func (w *watch) movedOn(ctx context.Context, from object.Version) (object.Version, error) {
+	for deadline := time.Now().Add(proofTimeout); ; {
+		now, err := ask(ctx, func(ctx context.Context) (object.Version, error) {
+			return w.t.s.source.Probe(ctx, w.t.resource)
+		})
+		if err != nil {
+			return "", fmt.Errorf("probe the current version: %w", err)
+		}
+		if now != from || time.Now().After(deadline) {
+			return now, nil
+		}
+		if err := sleep(ctx, probeEvery); err != nil {
+			return "", err
+		}
+	}
+}
+
+// witness collects what a second watch brings, up to a bookmark at or above until,
+// or else to its end. The last event says as much as a bookmark there.
+func (w *watch) witness(ctx context.Context, from, until object.Version) (evidence, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*proofTimeout)
 	defer cancel()
 	e := evidence{from: from, versions: make(map[object.Version]struct{})}
@@ -241,7 +276,7 @@ func (w *watch) witness(ctx context.Context, from object.Version) (evidence, err
 			return e, fmt.Errorf("second watch: %w", err)
 		case event.Type == object.Bookmark:
 			e.reach(event.Version)
-			if event.Version.Newer(from) && !w.trail.target.Newer(event.Version) {
+			if !until.Newest(w.trail.target).Newer(event.Version) {
 				return e, nil
 			}
 		case event.Type <= object.Deleted && event.Record.Version.Newer(from):

@@ -85,7 +85,8 @@ const (
 	tooShort      = time.Second      // one that the server ends so soon, several times, is
 	proveAfter    = time.Second      // how long the watch may take to prove itself
 	proofTimeout  = 5 * time.Second  // of the second watch
-	proofPatience = 5 * time.Second  // for the first to bring what the second brought
+	probeEvery    = 500 * time.Millisecond
+	proofPatience = 5 * time.Second // for the first to bring what the second brought
 )
 
 // Streamer follows one resource.

@@ -122,7 +122,7 @@ func (r *rounder) list(ctx context.Context, full bool) (object.Listed, error) {
 	}
 	listed.Version, listed.Items, err = read(ctx, r.resource)
 	if err != nil {
-		return object.Listed{}, fmt.Errorf("list %v: %w", r.resource, err)
+		return object.Listed{}, err
 	}
 	r.meter.listed(len(listed.Items))
 	r.log.Debug("listed", "version", listed.Version, "objects", len(listed.Items), "full", full, "took", time.Since(listed.At))

@@ -1,6 +1,11 @@
 package object
 
-import "time"
+import (
+	"cmp"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // EventType says what an Event tells.
 type EventType uint8
@@ -48,6 +53,24 @@ type Event struct {
 // over and lies above every earlier entry, so an ID is never used twice, not
 // even when Redis loses entries. "" is before the first.
 type LogID string
+
+// Compare is negative if id comes before other, 0 if they are the same, and
+// positive if id comes after it. What is no number counts as 0.
+func (id LogID) Compare(other LogID) int {
+	if id == other {
+		return 0
+	}
+	tenure, n := id.split()
+	otherTenure, otherN := other.split()
+	return cmp.Or(cmp.Compare(tenure, otherTenure), cmp.Compare(n, otherN))
+}
+
+func (id LogID) split() (tenure, n uint64) {
+	before, after, _ := strings.Cut(string(id), "-")
+	tenure, _ = strconv.ParseUint(before, 10, 64)
+	n, _ = strconv.ParseUint(after, 10, 64)
+	return tenure, n
+}
 
 // ItemKind says what a LogItem is.
 type ItemKind uint8

@@ -53,6 +53,9 @@ type FeedEntry struct {
 type SnapshotState struct {
 	Synced     bool // a complete list has been merged since the lineage began
 	Lineage    string
+	ClusterUID string  // of the lineage; "" if unknown
+	Schema     string  // of the newest complete list in the log; "" if unknown
+	Floor      Version // of the newest complete list of any kind: log records up to it change nothing
 	Freshness  Freshness
 	Objects    int64
 	Drift      Drift // since the snapshot was first made; survives restarts
@@ -60,7 +63,7 @@ type SnapshotState struct {
 	Verified   int64 // verifications adopted
 	Late       int64 // of those, adopted before the stream had reached them
 	Checkpoint LogID // the log is merged up to here
-	Resyncing  bool  // between resync-begin and resync-end
+	Resyncing  bool  // between resync-begin and resync-end, or waiting for either
 	Received   int64 // records merged in the resync that runs
 	Expect     int64 // about how many it will bring, 0 if unknown
 	Barrier    Version
