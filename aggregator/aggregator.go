@@ -1,6 +1,11 @@
 // Package aggregator merges one resource's log and what the verifier listed into
-// the snapshot that readers see, with a feed of its changes. The merge itself is
-// State, which does no I/O; Aggregator is the loop around it.
+// the snapshot that readers see, with a feed of its changes.
+//
+// State is the merge, which does no I/O: Merge for the log, Compare and Adopt for
+// a list. Aggregator is the loop around it: it takes the snapshot over (a tenure),
+// loads the State from Redis and goes on from the checkpoint that was written with
+// it. It reads ahead, merges what has come into a Batch and publishes that; between
+// two batches it takes the verifier's round a step further.
 //
 // docs/design/pipeline.md tells the protocol.
 package aggregator
@@ -11,7 +16,6 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -20,8 +24,9 @@ import (
 
 // Snapshot is the aggregator's end of a resource in Redis. internal/store implements it.
 type Snapshot interface {
-	// Acquire blocks until the snapshot is ours alone to write. After
-	// object.ErrFenced or object.ErrLost it has to be called again.
+	// Acquire blocks until the snapshot is ours alone to write, and reports
+	// object.StateStandby meanwhile. After object.ErrFenced or object.ErrLost it
+	// has to be called again.
 	Acquire(ctx context.Context) (object.SnapshotState, error)
 	// Beat keeps it ours.
 	Beat(ctx context.Context) error
@@ -43,12 +48,13 @@ type Snapshot interface {
 	LogState(ctx context.Context) (object.LogState, error)
 	// Listed returns the newest statement of the verifier if it is another than notID.
 	Listed(ctx context.Context, notID string) (listed object.Listed, ok bool, err error)
-	// Want asks the verifier for bodies at a statement's version.
+	// Want asks the verifier for bodies at a statement's version; several calls add up.
 	Want(ctx context.Context, listedID string, keys []object.Key) error
 	// Bodies returns them once all have come.
 	Bodies(ctx context.Context, listedID string) (bodies map[object.Key]object.Packed, complete bool, err error)
 	// Publish writes one step. After any error but object.ErrFenced and
-	// object.ErrLost it may be called again with the same step.
+	// object.ErrLost it may be called again with the same step, which is written
+	// once. The publication stays the caller's.
 	Publish(ctx context.Context, publication object.Publication) (object.LogID, error)
 }
 
@@ -68,8 +74,8 @@ const (
 	readWait     = time.Second            // for log entries
 	callTimeout  = 10 * time.Second       // one question to Redis
 	scanTimeout  = 5 * time.Minute        // one walk over the whole snapshot
-	drainTimeout = 3 * time.Second
-	fillChanges  = 1000 // log entries are merged into one publication up to so many changes
+	drainTimeout = 3 * time.Second        // to publish what was merged when we are stopped
+	fillChanges  = 1000                   // log entries are merged into one publication up to so many changes
 )
 
 // Aggregator aggregates one resource.
@@ -79,9 +85,7 @@ type Aggregator struct {
 	options  Options
 	log      *slog.Logger
 	meter    *meter
-
-	mu     sync.Mutex
-	status object.Status
+	health   *health
 }
 
 // New makes an Aggregator of resource.
@@ -89,15 +93,17 @@ func New(resource object.Resource, snapshot Snapshot, options Options, log *slog
 	if options.Metrics == nil {
 		options.Metrics = NewMetrics(nil)
 	}
-	options.LateAfter = cmp.Or(options.LateAfter, 10*time.Second)
+	options.LateAfter = cmp.Or(options.LateAfter, defaultLateAfter)
 	return &Aggregator{
 		resource: resource, snapshot: snapshot, options: options,
 		log: log.With("resource", resource.String()), meter: options.Metrics.of(resource.String()),
+		health: &health{},
 	}
 }
 
-// Run aggregates until ctx ends, and then returns nil. While Redis is away it waits:
-// what it has merged and not published is merged again from the log.
+// Run aggregates until ctx ends, and then returns nil: what was merged is
+// published, if Redis takes it, and the snapshot given back. While Redis is away
+// it waits: what it has merged and not published is merged again from the log.
 func (a *Aggregator) Run(ctx context.Context) error {
 	reporting, stop := context.WithCancel(ctx)
 	var reporter sync.WaitGroup
@@ -105,21 +111,21 @@ func (a *Aggregator) Run(ctx context.Context) error {
 	defer reporter.Wait()
 	defer stop()
 
-	for failures := 0; ctx.Err() == nil; {
-		a.say("", "") // while another instance works, Acquire reports that
+	for again := (backoff{}); ctx.Err() == nil; {
+		a.health.forget() // while another instance works, Acquire reports that
 		begun := time.Now()
 		err := a.hold(ctx)
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
-		if failures++; time.Since(begun) > time.Minute {
-			failures = 1
+		if time.Since(begun) > time.Minute {
+			again.failures = 0
 		}
-		wait := pause(failures)
 		a.meter.restarted(err)
-		a.say(object.StateFailing, err.Error())
-		a.log.Warn("beginning anew from what redis holds", "err", err, "wait", wait)
-		sleep(ctx, wait)
+		a.health.note("hold the snapshot", err)
+		a.log.Warn("beginning anew from what redis holds", "err", err)
+		again.count(err)
+		again.wait(ctx)
 	}
 	return nil
 }
@@ -132,25 +138,37 @@ func (a *Aggregator) hold(ctx context.Context) error {
 		return err
 	}
 	ctx, fence := context.WithCancelCause(ctx)
+	writing, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer abandon(nil)
+	defer context.AfterFunc(ctx, func() {
+		time.AfterFunc(drainTimeout, func() { abandon(errStopped) })
+	})()
 	var beats sync.WaitGroup
 	beats.Go(func() {
 		if err := a.beat(ctx); err != nil {
+			abandon(err)
 			fence(err)
 		}
 	})
-	err = a.work(ctx, state)
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, object.ErrLost) {
+	t, err := a.begin(ctx, writing, state)
+	if err == nil {
+		err = t.run(ctx)
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, object.ErrFenced) {
 		err = cause
 	}
 	fence(nil)
 	beats.Wait()
-	if errors.Is(err, object.ErrFenced) || errors.Is(err, object.ErrLost) {
+	if errors.Is(err, object.ErrFenced) {
 		return err
 	}
 	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	return errors.Join(err, a.snapshot.Release(release))
 }
+
+// errStopped ends the writing when its time to drain is over.
+var errStopped = errors.New("stopped before all was published")
 
 // beat keeps the lease until ctx ends. Its error is object.ErrFenced.
 func (a *Aggregator) beat(ctx context.Context) error {
@@ -162,7 +180,7 @@ func (a *Aggregator) beat(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		_, err := call(ctx, callTimeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, a.snapshot.Beat(ctx) })
+		err := a.do(ctx, a.snapshot.Beat)
 		if errors.Is(err, object.ErrFenced) {
 			return err
 		}
@@ -172,58 +190,16 @@ func (a *Aggregator) beat(ctx context.Context) error {
 	}
 }
 
-// say sets the status that is reported; an empty state keeps silent.
-func (a *Aggregator) say(state object.State, message string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.status = object.Status{Role: object.RoleAggregator, State: state, Message: message}
+// do tells Redis something, with a deadline.
+func (a *Aggregator) do(ctx context.Context, what func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return what(ctx)
 }
 
-// report reports the status every 5 s, and at once when it is another, until ctx ends.
-func (a *Aggregator) report(ctx context.Context) {
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	var last object.Status
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		a.mu.Lock()
-		status := a.status
-		a.mu.Unlock()
-		status.At = time.Now().UTC()
-		same := status.State == last.State && status.Message == last.Message
-		if status.State == "" || same && status.At.Sub(last.At) < reportEvery {
-			continue
-		}
-		last = status
-		_, err := call(ctx, callTimeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, a.snapshot.Report(ctx, status) })
-		if err != nil && ctx.Err() == nil {
-			a.log.Debug("cannot report the status", "err", err)
-		}
-	}
-}
-
-// call asks Redis one question with a deadline.
+// call asks Redis one question, with a deadline.
 func call[T any](ctx context.Context, limit time.Duration, question func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return question(ctx)
-}
-
-// pause doubles from 0.2 s to 5 s, less up to half at random.
-func pause(failures int) time.Duration {
-	most := min(200*time.Millisecond<<min(failures-1, 5), 5*time.Second)
-	return most - rand.N(most/2)
-}
-
-func sleep(ctx context.Context, wait time.Duration) {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -1,6 +1,10 @@
 package aggregator
 
-import "github.com/kubernetes-resource-monitor/krm/internal/object"
+import (
+	"cmp"
+
+	"github.com/kubernetes-resource-monitor/krm/internal/object"
+)
 
 // The bounds of one publication: what Redis does in one script is seen as a pause by everyone else.
 const (
@@ -15,6 +19,7 @@ type Batch struct {
 	Repair bool // something changed that has no place in the order of versions
 	Synced bool // a resync ended
 
+	few     int      // changes and tombstones of one piece, instead of the bounds above
 	pieces  []*piece // the last one is open
 	spare   []*piece
 	touched []object.Head // tombstones that the open piece may have to remember or to forget
@@ -26,12 +31,14 @@ type piece struct {
 	tombstones []object.Head
 	forgotten  []object.Key
 	columns    []object.Column
+	drift      object.Drift // that changes repair
 	bytes      int
 
-	lineage          string
-	synced           bool
-	objects          int64
-	received, expect int64
+	lineage, clusterUID, schema string
+	floor                       object.Version
+	resyncing                   bool // or torn
+	objects                     int64
+	received, expect            int64
 }
 
 // Changes returns how many changes and how many bytes of them b holds.
@@ -82,10 +89,19 @@ func (b *Batch) add(kind object.EventType, o object.Packed) {
 
 func (b *Batch) touch(tombstone object.Head) { b.touched = append(b.touched, tombstone) }
 
+// found counts what the change before has repaired.
+func (b *Batch) found(s *State, drift object.Drift) {
+	p := b.open()
+	p.drift = p.drift.Add(drift)
+	b.Repair = true
+	b.cut(s)
+}
+
 // cut closes the open piece if it is full. It is called between two steps, so
 // that a piece is complete: whoever reloads after it loses nothing.
 func (b *Batch) cut(s *State) {
-	if p := b.open(); len(p.changes) >= maxChanges || p.bytes >= maxBytes || len(b.touched) >= maxForgotten {
+	p := b.open()
+	if len(p.changes) >= cmp.Or(b.few, maxChanges) || p.bytes >= maxBytes || len(b.touched) >= cmp.Or(b.few, maxForgotten) {
 		b.seal(s)
 		b.next()
 	}
@@ -100,6 +116,10 @@ func (b *Batch) finish(s *State) []*piece {
 		b.spare = append(b.spare, p)
 	}
 	b.seal(s)
+	for len(s.outdated) > 0 {
+		b.next()
+		b.seal(s)
+	}
 	return b.pieces
 }
 
@@ -116,14 +136,24 @@ func (b *Batch) seal(s *State) {
 		}
 	}
 	b.touched = b.touched[:0]
-	for len(s.garbage) > 0 && len(p.forgotten) < maxForgotten {
-		last := len(s.garbage) - 1
-		key := s.garbage[last]
-		s.garbage = s.garbage[:last]
+	most := cmp.Or(b.few, maxForgotten)
+	s.outdated = p.forget(s, s.outdated, most)
+	s.garbage = p.forget(s, s.garbage, most)
+	p.lineage, p.clusterUID, p.schema, p.floor = s.lineage, s.clusterUID, s.schema, s.floor
+	p.resyncing, p.objects = s.resyncing || s.torn, s.live
+	p.received, p.expect = s.received, s.expect
+}
+
+// forget takes from keys what fits into most and returns the rest. A key that has
+// another tombstone by now keeps that.
+func (p *piece) forget(s *State, keys []object.Key, most int) (rest []object.Key) {
+	for len(keys) > 0 && len(p.forgotten) < most {
+		last := len(keys) - 1
+		key := keys[last]
+		keys = keys[:last]
 		if e := s.heads[key]; e == nil || !e.deleted {
 			p.forgotten = append(p.forgotten, key)
 		}
 	}
-	p.lineage, p.synced, p.objects = s.lineage, s.synced, s.live
-	p.received, p.expect = s.received, s.expect
+	return keys
 }

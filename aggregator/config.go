@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
+const defaultLateAfter = 10 * time.Second
+
 // Config is what users set by flags.
 type Config struct {
 	LateAfter time.Duration
@@ -14,7 +16,7 @@ type Config struct {
 
 // RegisterFlags adds the flags with their defaults.
 func (c *Config) RegisterFlags(fs *pflag.FlagSet) {
-	fs.DurationVar(&c.LateAfter, "late-after", 10*time.Second, "adopt a list after so long even if the stream has not reached its version")
+	fs.DurationVar(&c.LateAfter, "late-after", defaultLateAfter, "adopt a list after so long even if the stream has not reached its version")
 }
 
 // Validate returns all faults of the settings.

@@ -33,33 +33,37 @@ func (s *State) Merge(items []object.LogItem, b *Batch) {
 
 // moveTo believes that the stream has delivered everything up to version.
 func (s *State) moveTo(version object.Version, at time.Time) {
-	if !s.Settled() || s.gap || s.position.Newer(version) {
+	if !s.following() || s.position.Newer(version) {
 		return
 	}
-	s.position = version
-	if at.After(s.positionAt) {
-		s.positionAt = at
-	}
+	s.position, s.positionAt = version, latest(s.positionAt, at)
 }
 
 // begin starts the naming anew. What an unfinished first list brought counts no
 // more than what was known before it: its versions may be another lineage's.
 func (s *State) begin(resync object.Resync) {
-	s.resyncing, s.rewrite = true, resync.Rewrite
+	s.resyncing, s.torn = true, false
 	s.received, s.expect = 0, resync.Expect
-	s.clusterUID = resync.ClusterUID
+	s.clusterUID, s.brings = resync.ClusterUID, resync.Schema
 	s.naming++
+	// Of a gap, a rewrite may have been a part.
+	altered := s.schema != "" && resync.Schema != "" && s.schema != resync.Schema
+	s.rewrite = resync.Rewrite || altered
 	if s.synced && s.lineage == resync.Lineage {
 		return
 	}
 	s.generation++
-	s.lineage, s.synced = resync.Lineage, false
+	s.lineage, s.schema, s.synced, s.rewrite = resync.Lineage, "", false, false
 	s.floor, s.verified, s.verifiedAt = "", "", time.Time{}
 	s.position, s.positionAt = "", time.Time{}
 	s.sweep()
 }
 
 // end removes what the resync did not name and what is not newer than it.
+//
+// A list that was adopted while the resync was under way may be newer. That does
+// no harm: what it says holds against the resync's records as against any other,
+// and what was there at both versions was named.
 func (s *State) end(version object.Version, at time.Time, b *Batch) {
 	if !s.resyncing {
 		return // we did not see it begin
@@ -72,6 +76,7 @@ func (s *State) end(version object.Version, at time.Time, b *Batch) {
 		b.cut(s)
 	}
 	s.resyncing, s.rewrite, s.gap, s.synced = false, false, false, true
+	s.schema = s.brings
 	s.floor = s.floor.Newest(version)
 	s.moveTo(version, at)
 	s.sweep()
@@ -101,8 +106,8 @@ func (s *State) remove(key object.Key, e *head, version object.Version, at time.
 
 // record merges one record.
 func (s *State) record(p *object.Packed, b *Batch) {
-	if !s.synced && !s.resyncing {
-		return // the rest of something whose begin we did not see
+	if !s.resyncing && !s.following() {
+		return // it may be the rest of a list whose begin we did not see, even of another lineage
 	}
 	e := s.heads[p.Key]
 	if s.resyncing {
@@ -116,19 +121,16 @@ func (s *State) record(p *object.Packed, b *Batch) {
 	}
 }
 
-// wins decides whether p is news. A resync's records are items of a list: the
-// floor, which is an older list's, does not hold against them.
+// wins decides whether p is news: the one rule.
 func (s *State) wins(p *object.Packed, e *head) bool {
-	if (p.Deleted || !s.resyncing) && !p.Version.Newer(s.floor) {
+	known := e != nil && e.generation == s.generation
+	switch {
+	case s.rewrite && known && !p.Deleted && !e.deleted && p.Version == e.version:
+		return true
+	case !p.Version.Newer(s.floor):
 		return false
 	}
-	if e == nil || e.generation != s.generation {
-		return true
-	}
-	if s.rewrite && !p.Deleted && !e.deleted && p.Version == e.version {
-		return true
-	}
-	return p.Version.Newer(e.version)
+	return !known || p.Version.Newer(e.version)
 }
 
 // put makes p what is known of its key, whose head is e (nil if there is none),
@@ -158,4 +160,11 @@ func (s *State) put(e *head, p *object.Packed, b *Batch) *head {
 	}
 	s.set(e, p.Head)
 	return e
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

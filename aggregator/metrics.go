@@ -3,7 +3,6 @@ package aggregator
 import (
 	"errors"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,19 +13,21 @@ import (
 
 // Metrics are the Prometheus metrics of all Aggregators of a process, by resource.
 type Metrics struct {
-	items     *prometheus.CounterVec
-	changes   *prometheus.CounterVec
-	publishes *prometheus.HistogramVec
-	objects   *prometheus.GaugeVec
-	position  *prometheus.GaugeVec
-	rounds    *prometheus.CounterVec
-	late      *prometheus.CounterVec
-	refused   *prometheus.CounterVec
-	lastDrift *prometheus.GaugeVec
-	resyncs   *prometheus.CounterVec
-	overtaken *prometheus.CounterVec
-	restarts  *prometheus.CounterVec
-	drift     *driftCounter
+	items      *prometheus.CounterVec
+	changes    *prometheus.CounterVec
+	publishes  *prometheus.HistogramVec
+	objects    *prometheus.GaugeVec
+	position   *prometheus.GaugeVec
+	streamedAt *prometheus.GaugeVec
+	verifiedAt *prometheus.GaugeVec
+	rounds     *prometheus.CounterVec
+	late       *prometheus.CounterVec
+	refused    *prometheus.CounterVec
+	drift      *prometheus.CounterVec
+	lastDrift  *prometheus.GaugeVec
+	resyncs    *prometheus.CounterVec
+	overtaken  *prometheus.CounterVec
+	restarts   *prometheus.CounterVec
 }
 
 // NewMetrics makes them and registers them with reg, unless it is nil.
@@ -38,38 +39,39 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		return factory.NewGaugeVec(prometheus.GaugeOpts{Name: "krm_" + name, Help: help}, append([]string{"resource"}, labels...))
 	}
-	m := &Metrics{
+	return &Metrics{
 		items:   counter("aggregator_items_total", "Log items merged."),
 		changes: counter("aggregator_changes_total", "Changes of the snapshot published."),
 		publishes: factory.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "krm_aggregator_publish_duration_seconds", Help: "Of one publication in Redis.",
 			Buckets: prometheus.ExponentialBuckets(0.0002, 2, 16),
 		}, []string{"resource"}),
-		objects:   gauge("aggregator_objects", "Live objects in the snapshot."),
-		position:  gauge("aggregator_position", "The resourceVersion up to which the snapshot has everything."),
-		rounds:    counter("verifications_total", "Verifications adopted."),
-		late:      counter("verifications_late_total", "Verifications adopted before the stream had reached them."),
-		refused:   counter("verifications_refused_total", "Statements of the verifier that say nothing about this snapshot."),
-		lastDrift: gauge("last_drift", "What the last verification found wrong, by kind.", "kind"),
-		resyncs:   counter("aggregator_resyncs_total", "Complete lists begun in the log."),
-		overtaken: counter("aggregator_overtaken_total", "Times that the log was trimmed before it was merged."),
-		restarts:  counter("aggregator_restarts_total", "Times that the aggregator began anew from Redis, by reason.", "reason"),
-		drift:     &driftCounter{totals: map[string]object.Drift{}},
+		objects:    gauge("aggregator_objects", "Live objects in the snapshot."),
+		position:   gauge("aggregator_position", "The resourceVersion up to which the snapshot has everything."),
+		streamedAt: gauge("aggregator_streamed_timestamp_seconds", "When the stream was last known to be at the position."),
+		verifiedAt: gauge("aggregator_verified_timestamp_seconds", "When the list was taken that was adopted last."),
+		rounds:     counter("verifications_total", "Verifications adopted since the snapshot was first made."),
+		late:       counter("verifications_late_total", "Of those, adopted before the stream had reached them."),
+		refused:    counter("verifications_refused_total", "Statements of the verifier that say nothing about this snapshot."),
+		drift:      counter("drift_total", "What verifications have found wrong since the snapshot was first made, by kind.", "kind"),
+		lastDrift:  gauge("last_drift", "What the last verification found wrong, by kind.", "kind"),
+		resyncs:    counter("aggregator_resyncs_total", "Complete lists begun in the log."),
+		overtaken:  counter("aggregator_overtaken_total", "Times that the log was gone before it was merged."),
+		restarts:   counter("aggregator_restarts_total", "Times that the aggregator began anew from Redis, by reason.", "reason"),
 	}
-	if reg != nil {
-		reg.MustRegister(m.drift)
-	}
-	return m
 }
 
 // meter is one resource's part of the Metrics.
 type meter struct {
 	*Metrics
-	resource           string
-	refused, overtaken prometheus.Counter
-	items, changes     prometheus.Counter
-	publishes          prometheus.Observer
-	objects, position  prometheus.Gauge
+	resource                   string
+	refused, overtaken         prometheus.Counter
+	items, changes, resyncs    prometheus.Counter
+	publishes                  prometheus.Observer
+	objects, position          prometheus.Gauge
+	streamedTime, verifiedTime prometheus.Gauge
+
+	told object.SnapshotState // what the counters say that Redis keeps
 }
 
 func (m *Metrics) of(resource string) *meter {
@@ -77,43 +79,45 @@ func (m *Metrics) of(resource string) *meter {
 		Metrics: m, resource: resource,
 		refused: m.refused.WithLabelValues(resource), overtaken: m.overtaken.WithLabelValues(resource),
 		items: m.items.WithLabelValues(resource), changes: m.changes.WithLabelValues(resource),
-		publishes: m.publishes.WithLabelValues(resource),
-		objects:   m.objects.WithLabelValues(resource), position: m.position.WithLabelValues(resource),
+		resyncs: m.resyncs.WithLabelValues(resource), publishes: m.publishes.WithLabelValues(resource),
+		objects: m.objects.WithLabelValues(resource), position: m.position.WithLabelValues(resource),
+		streamedTime: m.streamedAt.WithLabelValues(resource), verifiedTime: m.verifiedAt.WithLabelValues(resource),
 	}
 }
 
-// start takes over the counters that Redis keeps.
-func (m *meter) start(state object.SnapshotState) {
-	m.drift.set(m.resource, state.Drift)
-	m.last(state.LastDrift)
-	m.objects.Set(float64(state.Objects))
+func (m *meter) published(state *object.SnapshotState, changes int, took time.Duration) {
+	m.changes.Add(float64(changes))
+	m.publishes.Observe(took.Seconds())
+	m.moved(state)
 }
 
-func (m *meter) merged(items int) { m.items.Add(float64(items)) }
-func (m *meter) resync()          { m.resyncs.WithLabelValues(m.resource).Inc() }
-
-func (m *meter) published(p object.Publication, took time.Duration) {
-	m.changes.Add(float64(len(p.Entry.Changes)))
-	m.publishes.Observe(took.Seconds())
-	m.objects.Set(float64(p.State.Objects))
-	if position, err := strconv.ParseFloat(string(p.State.Freshness.Streamed), 64); err == nil {
+func (m *meter) moved(state *object.SnapshotState) {
+	m.objects.Set(float64(state.Objects))
+	if position, err := strconv.ParseFloat(string(state.Freshness.Streamed), 64); err == nil {
 		m.position.Set(position)
 	}
-	m.drift.add(m.resource, p.Drift)
+	if at := state.Freshness.StreamedAt; !at.IsZero() {
+		m.streamedTime.Set(float64(at.UnixMilli()) / 1000)
+	}
+	if at := state.Freshness.VerifiedAt; !at.IsZero() {
+		m.verifiedTime.Set(float64(at.UnixMilli()) / 1000)
+	}
 }
 
-func (m *meter) adopted(r *round) {
-	m.rounds.WithLabelValues(m.resource).Inc()
-	if r.late {
-		m.late.WithLabelValues(m.resource).Inc()
+// verified takes over the counters that Redis keeps, so that a restart is no reset.
+func (m *meter) verified(state *object.SnapshotState) {
+	grow := func(counter *prometheus.CounterVec, by int64, labels ...string) {
+		counter.WithLabelValues(append([]string{m.resource}, labels...)...).Add(float64(max(by, 0)))
 	}
-	m.last(r.found.Drift())
-}
-
-func (m *meter) last(d object.Drift) {
-	for kind, count := range byKind(d) {
-		m.lastDrift.WithLabelValues(m.resource, kind).Set(float64(count))
+	grow(m.rounds, state.Verified-m.told.Verified)
+	grow(m.late, state.Late-m.told.Late)
+	total, told, last := byKind(state.Drift), byKind(m.told.Drift), byKind(state.LastDrift)
+	for kind := range total {
+		grow(m.drift, total[kind]-told[kind], kind)
+		m.lastDrift.WithLabelValues(m.resource, kind).Set(float64(last[kind]))
 	}
+	m.told = *state
+	m.moved(state)
 }
 
 func (m *meter) restarted(err error) {
@@ -125,42 +129,6 @@ func (m *meter) restarted(err error) {
 		reason = "lost"
 	}
 	m.restarts.WithLabelValues(m.resource, reason).Inc()
-}
-
-// driftCounter shows krm_drift_total. It goes on from what Redis holds, so that a
-// restart is no reset.
-type driftCounter struct {
-	mu     sync.Mutex
-	totals map[string]object.Drift // by resource
-}
-
-var driftTotal = prometheus.NewDesc("krm_drift_total",
-	"What verifications have found wrong since the snapshot was first made, by kind.", []string{"resource", "kind"}, nil)
-
-func (c *driftCounter) set(resource string, d object.Drift) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.totals[resource] = d
-}
-
-func (c *driftCounter) add(resource string, d object.Drift) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.totals[resource] = c.totals[resource].Add(d)
-}
-
-// Describe implements prometheus.Collector.
-func (c *driftCounter) Describe(descriptions chan<- *prometheus.Desc) { descriptions <- driftTotal }
-
-// Collect implements prometheus.Collector.
-func (c *driftCounter) Collect(metrics chan<- prometheus.Metric) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for resource, d := range c.totals {
-		for kind, count := range byKind(d) {
-			metrics <- prometheus.MustNewConstMetric(driftTotal, prometheus.CounterValue, float64(count), resource, kind)
-		}
-	}
 }
 
 func byKind(d object.Drift) map[string]int64 {

@@ -11,32 +11,28 @@ import (
 
 // publish writes what the batch holds, piece by piece; only the last piece moves
 // the checkpoint and the position, so a crash between two repeats what is harmless
-// to repeat. Its error is object.ErrFenced, object.ErrLost, or ctx's.
+// to repeat. Its error is object.ErrFenced, object.ErrLost, or why writing ended.
 func (t *tenure) publish(ctx context.Context) error {
-	adopted := t.adopted()
-	first := !t.last.Synced
+	first := !t.continues()
 	barrier := t.barrier()
 	pieces := t.batch.finish(t.state)
 	for i, p := range pieces {
-		next := t.publication(p)
+		next := t.publication(p, barrier)
 		if i == len(pieces)-1 {
-			t.complete(&next, barrier)
-			if adopted != nil {
-				adopted.count(&next)
-			}
+			t.complete(&next)
 		}
-		if err := t.write(ctx, next); err != nil {
+		if err := t.write(next); err != nil {
 			return err
 		}
 	}
 	synced := t.batch.Synced
 	t.batch.Reset()
-	t.moved = false
-	if adopted != nil {
-		t.settle(adopted)
+	t.moved, t.stirred = false, t.stirred && !t.whole()
+	if t.round != nil && t.round.adopted {
+		t.settle(t.round)
 	}
 	if synced {
-		t.log.Info("a complete list is merged", "version", t.state.position, "objects", t.state.live, "first", first)
+		t.log.Info("a complete list is merged", "version", t.state.floor, "objects", t.state.live, "first", first)
 		t.ask(ctx, object.AskVerify)
 	}
 	t.tell()
@@ -44,77 +40,96 @@ func (t *tenure) publish(ctx context.Context) error {
 }
 
 // barrier is the version below which no watch may go on after this batch, "" if
-// all of it has its place in the order of versions.
+// all of it has its place in the order of versions. It is above every position
+// that readers know; what a resync has changed waits for that.
 func (t *tenure) barrier() object.Version {
-	if t.batch.Repair || t.batch.Synced && t.last.Synced {
-		return t.state.position
+	changes, _ := t.batch.Changes()
+	t.stirred = t.stirred || changes > 0
+	if !t.continues() {
+		t.owes = false
+		return ""
 	}
-	return ""
+	t.owes = t.owes || t.batch.Synced && t.stirred
+	known := !t.state.position.Newer(t.last.Freshness.Streamed)
+	switch {
+	case t.owes && known, !t.owes && !t.batch.Synced && !t.batch.Repair:
+		return ""
+	}
+	t.owes = false
+	return t.state.position
 }
 
-// publication is a piece that leaves the snapshot between two states.
-func (t *tenure) publication(p *piece) object.Publication {
-	next := object.Publication{
-		Entry: object.FeedEntry{
-			Hold: true, Lineage: p.lineage, Freshness: t.last.Freshness,
-			Objects: p.objects, Columns: p.columns, Changes: p.changes,
-		},
-		State:      t.last,
-		Tombstones: p.tombstones,
-		Forgotten:  p.forgotten,
+// publication is a piece that leaves the snapshot between two states. Its barrier
+// is written down already: should no other piece follow, the next tenure knows
+// that what it finds is not for readers who are below.
+func (t *tenure) publication(p *piece, barrier object.Version) object.Publication {
+	s := t.last
+	if s.Lineage != p.lineage {
+		s.Synced, s.Freshness, s.Barrier = false, object.Freshness{}, "" // their versions say nothing any more
 	}
-	s := &next.State
-	s.Lineage, s.Objects, s.Synced = p.lineage, p.objects, p.synced
-	s.Received, s.Expect = p.received, p.expect
-	s.Resyncing = t.state.resyncing || t.unfinished
+	s.Lineage, s.ClusterUID, s.Schema, s.Floor = p.lineage, p.clusterUID, p.schema, p.floor
+	s.Objects, s.Received, s.Expect = p.objects, p.received, p.expect
+	s.Resyncing = s.Resyncing || p.resyncing
+	s.Barrier = s.Barrier.Newest(barrier)
 	if p.columns != nil {
 		s.Columns = p.columns
 	}
-	return next
+	return object.Publication{
+		Entry: object.FeedEntry{
+			Hold: true, Barrier: barrier, Lineage: s.Lineage, Freshness: s.Freshness,
+			Objects: s.Objects, Columns: p.columns, Changes: p.changes,
+		},
+		State:      s,
+		Tombstones: p.tombstones,
+		Forgotten:  p.forgotten,
+		Drift:      p.drift,
+	}
 }
 
 // complete makes next the last piece of its batch.
-func (t *tenure) complete(next *object.Publication, barrier object.Version) {
+func (t *tenure) complete(next *object.Publication) {
 	s := &next.State
-	s.Listed = t.done
-	s.Checkpoint = t.checkpoint()
-	next.TrimBefore = s.Checkpoint
-	if !t.whole() {
-		return
+	s.Listed, s.Checkpoint = t.done, t.checkpoint()
+	s.Resyncing = t.state.resyncing || t.state.torn || t.owes
+	next.TrimBefore = t.trimBefore(s.Checkpoint)
+	if t.round != nil && t.round.adopted {
+		t.round.count(s)
 	}
-	s.Freshness = t.state.Freshness()
-	next.Entry.Hold, next.Entry.Freshness = false, s.Freshness
-	if barrier != "" {
-		next.Entry.Barrier, s.Barrier = barrier, barrier
+	if t.whole() {
+		s.Synced, s.Freshness = true, t.state.Freshness()
+		next.Entry.Hold, next.Entry.Freshness = false, s.Freshness
 	}
-	next.TrimBefore = t.trimBefore()
 }
 
 // checkpoint is where a new tenure has to begin to read: before a resync that has
-// not ended, so that it learns what was named, and before a gap, so that it notices.
+// not ended, so that it learns what was named; before a gap, so that it notices;
+// and before what readers do not see yet, so that it knows why.
 func (t *tenure) checkpoint() object.LogID {
 	switch {
-	case t.unfinished, t.state.gap && !t.state.resyncing:
-		return t.last.Checkpoint
 	case t.state.resyncing:
 		return t.resyncFrom
+	case !t.whole(), t.state.gap:
+		return t.last.Checkpoint
 	}
 	return t.read
 }
 
-// trimBefore is the first log entry that may be needed again: what is above the
-// last verified version stays.
-func (t *tenure) trimBefore() object.LogID {
+// trimBefore is the first log entry that may be needed again, "" if that cannot
+// be said yet: what is above the last verified version stays, and what comes
+// after the checkpoint.
+func (t *tenure) trimBefore(checkpoint object.LogID) object.LogID {
 	keep := 0
-	for keep < len(t.trimmable)-1 && !t.trimmable[keep+1].position.Newer(t.state.verified) {
-		keep++
+	if verified := t.state.verified; verified != "" {
+		for keep < len(t.trimmable)-1 && !t.trimmable[keep+1].position.Newer(verified) {
+			keep++
+		}
 	}
 	t.trimmable = t.trimmable[keep:]
 	if len(t.trimmable) > maxMarks { // the log's own cap is what bounds it then
 		t.trimmable = append(t.trimmable[:0], t.trimmable[len(t.trimmable)/2:]...)
 	}
-	if len(t.trimmable) == 0 {
-		return t.read
+	if len(t.trimmable) == 0 || t.trimmable[0].id.Compare(checkpoint) > 0 {
+		return checkpoint
 	}
 	return t.trimmable[0].id
 }
@@ -122,38 +137,24 @@ func (t *tenure) trimBefore() object.LogID {
 const maxMarks = 1 << 16
 
 // write publishes one step, however long Redis is away.
-func (t *tenure) write(ctx context.Context, next object.Publication) error {
-	for failures := 0; ; {
+func (t *tenure) write(next object.Publication) error {
+	for again := (&retry{a: t.Aggregator, op: "publish"}); ; again.wait(t.writing) {
 		begun := time.Now()
-		id, err := call(ctx, 3*callTimeout, func(ctx context.Context) (object.LogID, error) { return t.snapshot.Publish(ctx, next) })
+		id, err := call(t.writing, 3*callTimeout, func(ctx context.Context) (object.LogID, error) { return t.snapshot.Publish(ctx, next) })
 		switch {
 		case err == nil:
+			again.done(nil)
 			t.last = next.State
 			t.last.Tail = id
 			t.last.Drift = t.last.Drift.Add(next.Drift)
-			t.meter.published(next, time.Since(begun))
+			t.meter.published(&t.last, len(next.Entry.Changes), time.Since(begun))
 			return nil
 		case errors.Is(err, object.ErrFenced), errors.Is(err, object.ErrLost):
+			again.done(nil) // whoever takes over reports that
 			return fmt.Errorf("publish: %w", err)
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
+		case t.writing.Err() != nil:
+			return context.Cause(t.writing)
 		}
-		if failures++; failures == 1 {
-			t.log.Warn("cannot publish, trying on", "err", err)
-		}
-		t.say(object.StateFailing, fmt.Sprintf("publish: %v", err))
-		sleep(ctx, pause(failures))
-	}
-}
-
-// tell sets the status that fits the state.
-func (t *tenure) tell() {
-	switch {
-	case t.whole():
-		t.say(object.StateFollowing, "")
-	case t.state.resyncing && t.state.expect > 0:
-		t.say(object.StateSyncing, fmt.Sprintf("%d of about %d objects", t.state.received, t.state.expect))
-	default:
-		t.say(object.StateSyncing, "waiting for a complete list")
+		again.done(err)
 	}
 }

@@ -13,17 +13,26 @@ import (
 
 // round is one statement of the verifier on its way to being adopted.
 type round struct {
-	listed   object.Listed
-	came     time.Time
-	late     bool
-	waiting  bool // the bodies that were wanted have not all come
-	bodies   map[object.Key]object.Packed
-	blocked  object.Version // the position at which a repair had to wait for a newer one
-	asked    time.Time      // when we last asked for that
-	found    Difference
-	stored   Stored // of a full round: what Redis held at the state's step storedAt
-	storedAt uint32
-	adopted  bool
+	listed  object.Listed
+	came    time.Time
+	since   time.Time // from when on it waits for the stream; zero while the state itself has to wait
+	waiting bool      // the bodies that were wanted have not all come
+	bodies  map[object.Key]object.Packed
+	blocked object.Version // the position at which a repair had to wait for a newer one
+
+	audit    *Audit // of a full round
+	auditing chan audited
+	stop     context.CancelFunc // ends the auditing
+
+	found   Difference // once adopted
+	late    bool
+	adopted bool
+}
+
+// audited is how an audit ended.
+type audited struct {
+	audit *Audit
+	err   error
 }
 
 // verify moves the verification on by what can be done now. If the round is
@@ -37,16 +46,24 @@ func (t *tenure) verify(ctx context.Context) error {
 		}
 	}
 	r := t.round
-	if r == nil || r.adopted || !t.whole() || t.state.gap {
+	if r == nil {
 		return nil
 	}
-	if wait, refused := t.judge(r); wait {
-		// On a quiet resource the position moves once a minute, unless asked for.
-		if time.Since(r.came) >= advanceAfter {
-			t.advance(ctx, r)
+	if !t.whole() || t.state.gap {
+		r.since = time.Time{}
+		return nil
+	}
+	if r.since.IsZero() {
+		r.since = time.Now()
+	}
+	waited := time.Since(r.since)
+	switch wait, refused := t.judge(r, waited); {
+	case wait:
+		if waited >= advanceAfter { // on a quiet resource the position moves once a minute, unless asked for
+			t.insist(ctx, object.AskAdvance)
 		}
 		return nil
-	} else if refused != "" {
+	case refused != "":
 		t.refuse(ctx, r, refused)
 		return nil
 	}
@@ -63,33 +80,44 @@ func (t *tenure) look(ctx context.Context) error {
 		listed object.Listed
 		ok     bool
 	}
-	now, err := call(ctx, callTimeout, func(ctx context.Context) (a answer, err error) {
+	now, err := call(ctx, scanTimeout, func(ctx context.Context) (a answer, err error) {
 		a.listed, a.ok, err = t.snapshot.Listed(ctx, known)
 		return a, err
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if now.ok && now.listed.ID != t.done {
+	case now.ok && now.listed.ID != t.done:
+		t.drop()
 		t.round = &round{listed: now.listed, came: time.Now()}
 		return nil
-	}
-	if t.round == nil || !t.round.waiting {
+	case t.round == nil || !t.round.waiting:
 		return nil
 	}
 	bodies, err := call(ctx, scanTimeout, func(ctx context.Context) (map[object.Key]object.Packed, error) {
-		bodies, _, err := t.snapshot.Bodies(ctx, t.round.listed.ID)
+		bodies, complete, err := t.snapshot.Bodies(ctx, t.round.listed.ID)
+		if !complete {
+			return nil, err
+		}
 		return bodies, err
 	})
-	if bodies != nil {
+	if err == nil && bodies != nil {
 		t.round.bodies, t.round.waiting = bodies, false
 	}
 	return err
 }
 
+// drop forgets the round, if there is one.
+func (t *tenure) drop() {
+	if t.round != nil && t.round.stop != nil {
+		t.round.stop()
+	}
+	t.round = nil
+}
+
 // judge says whether the round has to wait for the stream, or why it is refused.
-func (t *tenure) judge(r *round) (wait bool, refused string) {
-	l, patience := r.listed, time.Since(r.came) < t.options.LateAfter
+func (t *tenure) judge(r *round, waited time.Duration) (wait bool, refused string) {
+	l, patience := r.listed, waited < t.options.LateAfter
 	switch {
 	case l.Lineage != t.state.lineage:
 		return patience, "it is of another lineage"
@@ -99,11 +127,8 @@ func (t *tenure) judge(r *round) (wait bool, refused string) {
 		return false, "it is older than the log was before it: etcd was restored"
 	case t.state.floor.Newer(l.Version):
 		return false, supersededBy
-	case l.Version.Newer(t.state.position) && !r.late:
-		r.late = !patience
-		return patience, ""
 	}
-	return false, ""
+	return patience && l.Version.Newer(t.state.position), ""
 }
 
 const supersededBy = "a newer complete list has been merged"
@@ -117,7 +142,8 @@ func (t *tenure) refuse(ctx context.Context, r *round, why string) {
 	}
 	t.log.Log(ctx, level, "statement refused", "reason", why, "version", r.listed.Version, "after", r.listed.After,
 		"lineage", r.listed.Lineage, "position", t.state.position)
-	t.round, t.done, t.moved = nil, r.listed.ID, true
+	t.drop()
+	t.done, t.moved = r.listed.ID, true
 	t.ask(ctx, ask)
 }
 
@@ -126,35 +152,33 @@ func (t *tenure) compare(ctx context.Context, r *round) error {
 	if r.waiting || t.stillBlocked(ctx, r) {
 		return nil
 	}
-	if r.listed.Full {
-		if ok, err := t.readStored(ctx, r); !ok {
-			return err
-		}
+	if ok, err := t.ready(ctx, r); !ok {
+		return err
 	}
-	found := t.state.Compare(r.listed, r.stored)
-	if lacking := r.lacking(&found); len(lacking) > 0 {
-		r.waiting = true
-		t.log.Info("asking for bodies", "version", r.listed.Version, "bodies", len(lacking))
-		_, err := call(ctx, callTimeout, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, t.snapshot.Want(ctx, r.listed.ID, lacking)
-		})
-		if err != nil {
-			r.waiting = false
-			t.log.Warn("cannot ask for bodies", "err", err)
-		}
+	found := t.state.Compare(&r.listed, r.audit)
+	if lacking := found.Wants(r.bodies); len(lacking) > 0 {
+		t.want(ctx, r, lacking)
 		return nil
 	}
-	newer := t.state.position.Newest(r.listed.Version).Newer(t.last.Freshness.Streamed)
-	if found.Drift().Total() > 0 && !newer {
-		// A repair needs a position above every one that readers know.
+	if !found.Empty() && !t.mayRepair(r) {
 		r.blocked = t.state.position
 		t.stillBlocked(ctx, r)
 		return nil
 	}
-	r.found, r.adopted, t.moved = found, true, true
-	t.state.Adopt(r.listed, found, r.bodies, &t.batch)
-	t.batch.open()
+	t.adopt(r, found)
 	return nil
+}
+
+// mayRepair says whether the position will be above every one that readers know.
+func (t *tenure) mayRepair(r *round) bool {
+	return t.state.position.Newest(r.listed.Version).Newer(t.last.Freshness.Streamed)
+}
+
+// adopt makes the round true; found is what is wrong now.
+func (t *tenure) adopt(r *round, found Difference) {
+	r.found, r.adopted, t.moved = found, true, true
+	r.late = r.listed.Version.Newer(t.state.position)
+	t.state.Adopt(&r.listed, &found, r.bodies, &t.batch)
 }
 
 // stillBlocked says whether the round waits for a newer position, and asks for one.
@@ -162,84 +186,75 @@ func (t *tenure) stillBlocked(ctx context.Context, r *round) bool {
 	if r.blocked == "" || t.state.position.Newer(r.blocked) {
 		return false
 	}
-	t.advance(ctx, r)
+	t.insist(ctx, object.AskAdvance)
 	return true
 }
 
-// advance asks for a newer position, every 5 s.
-func (t *tenure) advance(ctx context.Context, r *round) {
-	if time.Since(r.asked) >= askEvery {
-		r.asked = time.Now()
-		t.ask(ctx, object.AskAdvance)
+// want asks for the bodies of keys.
+func (t *tenure) want(ctx context.Context, r *round, keys []object.Key) {
+	t.log.Info("asking for bodies", "version", r.listed.Version, "bodies", len(keys))
+	err := t.do(ctx, func(ctx context.Context) error { return t.snapshot.Want(ctx, r.listed.ID, keys) })
+	if err != nil && ctx.Err() == nil {
+		t.log.Warn("cannot ask for bodies", "err", err)
 	}
+	r.waiting = err == nil
 }
 
-// readStored reads what Redis really holds, which must be the state as it is: so
-// that is published first. ok is false if it could not be read this time.
-func (t *tenure) readStored(ctx context.Context, r *round) (ok bool, err error) {
-	if r.stored != nil && r.storedAt == t.state.steps {
+// ready says whether the round has the audit that it needs, if it needs one. The
+// audit is made while the merge goes on; it begins with everything published.
+func (t *tenure) ready(ctx context.Context, r *round) (ok bool, err error) {
+	if !r.listed.Full || r.audit.covers(t.state) {
 		return true, nil
 	}
-	if t.moved {
-		if err := t.publish(ctx); err != nil {
-			return false, err
-		}
-	}
-	r.stored, err = call(ctx, scanTimeout, func(ctx context.Context) (Stored, error) {
-		stored := Stored{}
-		for item, err := range t.snapshot.Hashes(ctx) {
-			if err != nil {
-				return nil, err
+	if r.auditing == nil {
+		if t.moved {
+			if err := t.publish(ctx); err != nil {
+				return false, err
 			}
-			stored[item.Key] = item
 		}
-		return stored, nil
+		t.startAudit(ctx, r)
+	}
+	select {
+	case now := <-r.auditing:
+		r.stop()
+		r.auditing, r.audit = nil, now.audit
+		if now.err != nil && ctx.Err() == nil {
+			t.log.Warn("cannot read the whole snapshot, comparing without bodies", "err", now.err)
+			r.listed.Full = false
+		}
+	default:
+	}
+	return false, nil
+}
+
+// startAudit reads what Redis holds in the background.
+func (t *tenure) startAudit(ctx context.Context, r *round) {
+	ctx, r.stop = context.WithTimeout(ctx, scanTimeout)
+	done := make(chan audited, 1)
+	r.auditing = done
+	listed, step := &r.listed, t.state.steps
+	t.background.Go(func() {
+		audit, err := NewAudit(listed, step, t.snapshot.Hashes(ctx))
+		done <- audited{audit, err}
 	})
-	if err != nil {
-		t.log.Warn("cannot read the whole snapshot", "err", err)
-		return false, nil
-	}
-	r.storedAt = t.state.steps
-	return true, nil
 }
 
-// lacking returns the keys whose bodies have not come.
-func (r *round) lacking(found *Difference) []object.Key {
-	var keys []object.Key
-	for _, item := range found.Wants() {
-		if body, ok := r.bodies[item.Key]; !ok || body.Version != item.Version || body.UID != item.UID {
-			keys = append(keys, item.Key)
-		}
-	}
-	return keys
-}
-
-// adopted returns the round that the batch adopts, or nil.
-func (t *tenure) adopted() *round {
-	if t.round != nil && t.round.adopted {
-		return t.round
-	}
-	return nil
-}
-
-// count writes the round's outcome into the publication that ends it.
-func (r *round) count(next *object.Publication) {
-	s := &next.State
-	s.Listed, s.LastDrift = r.listed.ID, r.found.Drift()
+// count writes the round's outcome into the state after it.
+func (r *round) count(s *object.SnapshotState) {
+	s.Listed, s.LastDrift = r.listed.ID, r.found.Drift
 	s.Verified++
 	if r.late {
 		s.Late++
 	}
-	next.Drift = s.LastDrift
 }
 
 // settle ends a round that was published.
 func (t *tenure) settle(r *round) {
-	t.round, t.done = nil, r.listed.ID
-	t.meter.adopted(r)
-	drift := r.found.Drift()
+	t.drop()
+	t.done = r.listed.ID
+	t.meter.verified(&t.last)
 	attrs := []any{"version", r.listed.Version, "objects", len(r.listed.Items), "full", r.listed.Full, "late", r.late, "took", time.Since(r.came)}
-	if drift.Total() == 0 {
+	if r.found.Empty() {
 		t.log.Info("verified", attrs...)
 		return
 	}

@@ -17,6 +17,7 @@ import (
 type State struct {
 	lineage    string
 	clusterUID string // of the lineage; "" if unknown
+	schema     string // of the newest complete list in the log; "" if unknown
 	synced     bool   // a complete list has been merged since the lineage began
 	position   object.Version
 	positionAt time.Time
@@ -25,49 +26,50 @@ type State struct {
 	floor      object.Version // R of the newest complete list of any kind: records up to it lose
 	columns    []object.Column
 
-	heads      map[object.Key]*head
-	namespaces map[string]string // one copy of each name
-	live       int64
-	garbage    []object.Key // tombstones that Redis may drop
+	heads    map[object.Key]*head
+	live     int64
+	garbage  []object.Key // tombstones that the floor has passed: Redis may drop them
+	outdated []object.Key // tombstones of an older lineage: Redis must drop them before this one is synced
 
-	resyncing bool // between begin and end, both of which we saw
-	rewrite   bool
-	gap       bool // log entries were lost: positions prove nothing until the next complete list
+	resyncing bool   // between begin and end, both of which we saw
+	torn      bool   // a part of a resync is merged whose end will not come: only another one mends that
+	gap       bool   // log entries were lost: the next ones say nothing until a complete list begins
+	rewrite   bool   // the resync's bodies count at the same version, too
+	brings    string // the resync's schema
 	received  int64
 	expect    int64
 
 	generation uint32 // of versions: an older one's lose against any record
 	naming     uint32 // counts resyncs
 	rounds     uint32 // counts comparisons
-	steps      uint32 // counts calls that change something
+	steps      uint64 // counts calls that change something
+	swept      uint64 // steps when tombstones were dropped last
 }
 
 // head is what is known of a key.
 type head struct {
 	uid        string
 	version    object.Version
+	step       uint64 // State.steps of the last change
 	generation uint32 // State.generation in which it was learned
 	named      uint32 // State.naming of the last resync that named it
 	listed     uint32 // State.rounds of the last list that named it
-	step       uint32 // State.steps of the last change
 	deleted    bool   // a tombstone
 }
 
 // NewState returns the state before the first entry of a log.
-func NewState() *State {
-	return &State{heads: map[object.Key]*head{}, namespaces: map[string]string{}}
-}
+func NewState() *State { return &State{heads: map[object.Key]*head{}} }
 
 // Load returns the state as Redis holds it: heads are the live objects and the
 // tombstones, in any order; of a key that comes twice the newer head counts. It
 // returns the first error of heads.
 func Load(state object.SnapshotState, heads iter.Seq2[object.Head, error]) (*State, error) {
 	s := NewState()
-	s.lineage, s.synced, s.columns = state.Lineage, state.Synced, state.Columns
+	s.lineage, s.clusterUID, s.schema = state.Lineage, state.ClusterUID, state.Schema
+	s.synced, s.torn, s.columns = state.Synced, state.Resyncing, state.Columns
 	s.position, s.positionAt = state.Freshness.Streamed, state.Freshness.StreamedAt
 	s.verified, s.verifiedAt = state.Freshness.Verified, state.Freshness.VerifiedAt
-	// Whatever carried a barrier was true at the barrier.
-	s.floor = s.verified.Newest(state.Barrier)
+	s.floor = state.Floor.Newest(s.verified)
 	s.received, s.expect = state.Received, state.Expect
 	for loaded, err := range heads {
 		if err != nil {
@@ -80,7 +82,7 @@ func Load(state object.SnapshotState, heads iter.Seq2[object.Head, error]) (*Sta
 
 func (s *State) load(loaded object.Head) {
 	if loaded.Deleted && !loaded.Version.Newer(s.floor) {
-		s.garbage = append(s.garbage, s.own(loaded.Key))
+		s.garbage = append(s.garbage, own(loaded.Key))
 		return
 	}
 	e := s.heads[loaded.Key]
@@ -94,19 +96,12 @@ func (s *State) load(loaded object.Head) {
 }
 
 // own returns a copy of key that keeps no buffer alive.
-func (s *State) own(key object.Key) object.Key {
-	namespace, found := s.namespaces[key.Namespace]
-	if !found {
-		namespace = strings.Clone(key.Namespace)
-		s.namespaces[namespace] = namespace
-	}
-	return object.Key{Namespace: namespace, Name: strings.Clone(key.Name)}
-}
+func own(key object.Key) object.Key { return object.ParseKey(strings.Clone(key.String())) }
 
 // insert adds key as a tombstone of nothing, for set to fill.
 func (s *State) insert(key object.Key) *head {
 	e := &head{deleted: true}
-	s.heads[s.own(key)] = e
+	s.heads[own(key)] = e
 	return e
 }
 
@@ -126,16 +121,19 @@ func (s *State) set(e *head, now object.Head) {
 	e.generation, e.step = s.generation, s.steps
 }
 
-// Gap tells that log entries were lost before they could be read. Records go on
-// being merged; positions are believed again after the next complete list.
+// Gap tells that log entries were lost before they could be read. What follows
+// says nothing until the next complete list begins.
 func (s *State) Gap() {
-	s.gap = true
-	s.resyncing = false
+	s.torn = s.torn || s.resyncing
+	s.gap, s.resyncing = true, false
 }
 
 // Settled says whether the state is that of a complete list moved on, and not
 // between two of them.
-func (s *State) Settled() bool { return s.synced && !s.resyncing }
+func (s *State) Settled() bool { return s.synced && !s.resyncing && !s.torn }
+
+// following says whether the log's records and positions move the state on.
+func (s *State) following() bool { return s.Settled() && !s.gap }
 
 // Freshness says how far the state may be trusted.
 func (s *State) Freshness() object.Freshness {
@@ -144,8 +142,14 @@ func (s *State) Freshness() object.Freshness {
 
 // sweep drops the tombstones that the floor has passed.
 func (s *State) sweep() {
+	s.swept = s.steps
 	for key, e := range s.heads {
-		if e.deleted && (e.generation != s.generation || !e.version.Newer(s.floor)) {
+		switch {
+		case !e.deleted:
+		case e.generation != s.generation:
+			delete(s.heads, key)
+			s.outdated = append(s.outdated, key)
+		case !e.version.Newer(s.floor):
 			delete(s.heads, key)
 			s.garbage = append(s.garbage, key)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
@@ -12,19 +13,23 @@ import (
 // tenure is the time in which the snapshot is ours: from one Acquire to the next.
 type tenure struct {
 	*Aggregator
-	state *State
-	batch Batch
-	last  object.SnapshotState // as published
+	writing context.Context // outlives the reading by the time to drain
+	state   *State
+	batch   Batch
+	last    object.SnapshotState // as published
 
 	read       object.LogID // merged up to here
 	resyncFrom object.LogID // where to read again if the resync that runs is cut short; of use while one runs
-	unfinished bool         // Redis holds a part of a resync whose begin has not come again yet
+	merged     bool         // an entry was merged since the state was loaded
 	moved      bool         // something was merged and not published
+	stirred    bool         // something changed that readers do not see yet
+	owes       bool         // what a resync changed waits for a position that readers do not know
 	trimmable  []mark
 	round      *round
-	done       string    // the Listed adopted or refused last
-	looked     time.Time // for statements
-	gapAsked   time.Time // for a complete list, because of a gap
+	done       string                   // the Listed adopted or refused last
+	looked     time.Time                // for statements
+	asked      map[object.Ask]time.Time // for what is asked again until it is given
+	background sync.WaitGroup
 }
 
 // mark is a log entry and the position that the state had before it.
@@ -33,100 +38,64 @@ type mark struct {
 	position object.Version
 }
 
-// portion is what one read of the log brought.
-type portion struct {
-	entries []object.LogEntry
-	err     error
-}
-
-// work loads what Redis holds and goes on from there until ctx ends or Redis fails.
-func (a *Aggregator) work(ctx context.Context, published object.SnapshotState) error {
-	a.say(object.StateStarting, "loading the snapshot")
+// begin loads what Redis holds. What is being published when the tenure ends is
+// published as long as writing allows.
+func (a *Aggregator) begin(ctx, writing context.Context, published object.SnapshotState) (*tenure, error) {
+	a.health.set(object.StateStarting, "loading the snapshot")
 	state, err := call(ctx, scanTimeout, func(ctx context.Context) (*State, error) {
 		return Load(published, a.snapshot.Heads(ctx))
 	})
 	if err != nil {
-		return fmt.Errorf("load the snapshot: %w", err)
+		return nil, fmt.Errorf("load the snapshot: %w", err)
 	}
 	a.log.Info("took over the snapshot", "objects", state.live, "position", state.position, "verified", state.verified, "checkpoint", published.Checkpoint)
-	t := &tenure{
-		Aggregator: a, state: state, last: published, read: published.Checkpoint,
-		unfinished: published.Resyncing, done: published.Listed,
-	}
-	a.meter.start(published)
-	return t.run(ctx)
+	a.meter.verified(&published)
+	return &tenure{
+		Aggregator: a, writing: writing, state: state, last: published,
+		read: published.Checkpoint, done: published.Listed, stirred: published.Resyncing,
+		trimmable: []mark{{}}, // the entries before us: we do not know them one by one
+		asked:     map[object.Ask]time.Time{},
+	}, nil
 }
 
 // run merges and publishes until ctx ends. The log is read ahead while that is done.
 func (t *tenure) run(ctx context.Context) error {
 	reading, stop := context.WithCancel(ctx)
+	defer t.background.Wait()
+	defer stop()
 	portions := make(chan portion, 1)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		t.readAhead(reading, t.read, portions)
-	}()
-	defer func() { stop(); <-ended }()
+	t.background.Go(func() {
+		r := &reader{snapshot: t.snapshot, after: t.read}
+		r.run(reading, &retry{a: t.Aggregator, op: "read the log"}, portions)
+	})
 
+	t.tell()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for {
+	for ctx.Err() == nil {
 		var next portion
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			continue
 		case next = <-portions:
 		case <-tick.C:
 		}
-		if err := t.step(ctx, next); err != nil {
+		if err := t.step(reading, next); err != nil {
 			return err
 		}
 	}
-}
-
-// readAhead reads the log from after on, and sends what comes until ctx ends.
-func (t *tenure) readAhead(ctx context.Context, after object.LogID, portions chan<- portion) {
-	for failures := 0; ctx.Err() == nil; {
-		entries, err := call(ctx, callTimeout, func(ctx context.Context) ([]object.LogEntry, error) {
-			return t.snapshot.ReadLog(ctx, after, readWait)
-		})
-		switch {
-		case ctx.Err() != nil:
-			return
-		case errors.Is(err, object.ErrExpired):
-			state, stateErr := call(ctx, callTimeout, t.snapshot.LogState)
-			if stateErr != nil {
-				err = stateErr
-				break
-			}
-			after = state.Tail
-		case len(entries) > 0:
-			after = entries[len(entries)-1].ID
-		}
-		if err != nil && !errors.Is(err, object.ErrExpired) {
-			failures++
-			sleep(ctx, pause(failures))
-		} else if failures = 0; err == nil && len(entries) == 0 {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case portions <- portion{entries, err}:
-		}
-	}
+	return context.Cause(ctx)
 }
 
 // step merges one portion, looks after the verification, and publishes.
 func (t *tenure) step(ctx context.Context, next portion) error {
 	switch {
-	case errors.Is(next.err, object.ErrExpired):
-		t.overtaken(ctx, next.err)
+	case errors.Is(next.err, object.ErrLost) && t.merged:
+		return fmt.Errorf("read the log: %w", next.err)
 	case next.err != nil:
-		t.say(object.StateFailing, next.err.Error())
-		return nil
+		t.overtaken(next.err)
 	}
-	for entries := next.entries; len(entries) > 0; {
+	for entries := next.entries; len(entries) > 0 && ctx.Err() == nil; {
 		entries = t.merge(entries)
 		if len(entries) > 0 { // more waits: readers get this much already
 			if err := t.publish(ctx); err != nil {
@@ -134,13 +103,15 @@ func (t *tenure) step(ctx context.Context, next portion) error {
 			}
 		}
 	}
-	t.mendGap(ctx)
 	if err := t.verify(ctx); err != nil {
 		return err
 	}
 	if t.moved {
-		return t.publish(ctx)
+		if err := t.publish(ctx); err != nil {
+			return err
+		}
 	}
+	t.mend(ctx)
 	return nil
 }
 
@@ -149,15 +120,13 @@ func (t *tenure) merge(entries []object.LogEntry) (rest []object.LogEntry) {
 	for i, entry := range entries {
 		for _, item := range entry.Items {
 			if item.Kind == object.ItemResyncBegin {
-				t.resyncFrom, t.unfinished = t.read, false
-				t.meter.resync()
-				t.log.Info("a complete list begins", "lineage", item.Resync.Lineage, "expect", item.Resync.Expect)
+				t.begun(item.Resync)
 			}
 		}
 		t.trimmable = append(t.trimmable, mark{entry.ID, t.state.position})
 		t.state.Merge(entry.Items, &t.batch)
-		t.meter.merged(len(entry.Items))
-		t.read, t.moved = entry.ID, true
+		t.meter.items.Add(float64(len(entry.Items)))
+		t.read, t.merged, t.moved = entry.ID, true, true
 		if changes, bytes := t.batch.Changes(); changes >= fillChanges || bytes >= fillChanges*1024 {
 			return entries[i+1:]
 		}
@@ -165,30 +134,75 @@ func (t *tenure) merge(entries []object.LogEntry) (rest []object.LogEntry) {
 	return nil
 }
 
-// overtaken goes on after log entries that were trimmed before they were merged.
-func (t *tenure) overtaken(ctx context.Context, err error) {
-	t.meter.overtaken.Inc()
-	t.log.Warn("the log was trimmed before it was merged, asking for a complete list", "err", err)
-	t.state.Gap()
-	t.gapAsked = time.Time{}
-	t.mendGap(ctx)
+// begun notes that the next entry begins a complete list.
+func (t *tenure) begun(resync object.Resync) {
+	t.meter.resyncs.Inc()
+	t.log.Info("a complete list begins", "lineage", resync.Lineage, "was", t.state.lineage, "rewrite", resync.Rewrite, "expect", resync.Expect)
+	t.resyncFrom = t.read
+	if resync.Lineage != t.state.lineage {
+		t.trimmable = t.trimmable[:0] // their positions say nothing any more
+	}
 }
 
-// mendGap asks for a complete list until one begins.
-func (t *tenure) mendGap(ctx context.Context) {
-	if t.state.gap && !t.state.resyncing && time.Since(t.gapAsked) > askEvery {
-		t.gapAsked = time.Now()
-		t.ask(ctx, object.AskResync)
+// overtaken goes on after log entries that were gone before they were merged.
+func (t *tenure) overtaken(err error) {
+	t.meter.overtaken.Inc()
+	t.log.Warn("the log is gone before it was merged, asking for a complete list", "err", err)
+	t.state.Gap()
+	t.tell()
+	delete(t.asked, object.AskResync)
+}
+
+// mend asks for what has to come before readers can be told the truth.
+func (t *tenure) mend(ctx context.Context) {
+	switch {
+	case t.state.resyncing:
+	case t.state.gap:
+		t.insist(ctx, object.AskResync)
+	case t.state.Settled() && !t.whole():
+		t.insist(ctx, object.AskAdvance)
+	}
+}
+
+// insist asks now and, if it is called again and again, every 5 s.
+func (t *tenure) insist(ctx context.Context, ask object.Ask) {
+	if time.Since(t.asked[ask]) >= askEvery {
+		t.asked[ask] = time.Now()
+		t.ask(ctx, ask)
 	}
 }
 
 // ask leaves a wish. If that fails whoever still needs it asks again.
 func (t *tenure) ask(ctx context.Context, ask object.Ask) {
-	_, err := call(ctx, callTimeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, t.snapshot.Ask(ctx, ask) })
+	err := t.do(ctx, func(ctx context.Context) error { return t.snapshot.Ask(ctx, ask) })
 	if err != nil && ctx.Err() == nil {
 		t.log.Warn("cannot ask", "ask", ask, "err", err)
 	}
 }
 
-// whole says whether readers may see the state as it is.
-func (t *tenure) whole() bool { return t.state.Settled() && !t.unfinished }
+// continues says whether readers have a state of the lineage already.
+func (t *tenure) continues() bool { return t.last.Synced && t.last.Lineage == t.state.lineage }
+
+// whole says whether readers may see the state as it is: all of it is there, and
+// they are at the barrier behind which it belongs.
+func (t *tenure) whole() bool {
+	barred := t.continues() && t.last.Barrier.Newer(t.state.position)
+	return t.state.Settled() && !t.owes && !barred
+}
+
+// tell sets the status that fits the state.
+func (t *tenure) tell() {
+	s := t.state
+	switch {
+	case s.resyncing && s.expect > 0:
+		t.health.set(object.StateSyncing, fmt.Sprintf("%d of about %d objects", s.received, s.expect))
+	case s.resyncing:
+		t.health.set(object.StateSyncing, fmt.Sprintf("%d objects so far", s.received))
+	case s.gap || !s.Settled():
+		t.health.set(object.StateSyncing, "waiting for a complete list")
+	case !t.whole():
+		t.health.set(object.StateSyncing, "waiting for a newer position, to publish what was repaired")
+	default:
+		t.health.set(object.StateFollowing, "")
+	}
+}

@@ -25,11 +25,18 @@ type pace struct {
 	quick int // watches in a row that the server ended at once
 }
 
+// answeredFailures bounds the failures that count once the API server has answered
+// what comes before a watch: at most 4 s to the next.
+const answeredFailures = 3
+
 // wait is the time to the next watch.
 func (p *pace) wait(e ending) time.Duration {
 	doubtful := errors.Is(e.err, errUnequal) || errors.Is(e.err, errRestored)
 	if e.lived >= longEnough || e.delivered && !doubtful {
 		p.retry.reset()
+	}
+	if e.watched && !doubtful { // the API server answered: it is not away any more
+		p.retry.failures = min(p.retry.failures, answeredFailures)
 	}
 	switch {
 	case errors.Is(e.err, errChecked), errors.Is(e.err, errAsked):
