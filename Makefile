@@ -28,7 +28,7 @@ test: deps build ## Run every suite that needs no root and no kubelet
 	@hack/with-cluster.sh $(MAKE) --no-print-directory test-integration e2e-pipeline
 
 test-unit: ## Run the unit tests: no cluster, no server, under a minute
-	go test $(PACKAGES)
+	@hack/gotest.sh unit $(PACKAGES)
 	@for module in test/e2e test/bench; do echo "# $$module"; (cd $$module && go test ./...); done
 	@echo "# test/cluster"; hack/cluster.sh test
 

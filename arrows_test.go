@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -68,6 +69,14 @@ func TestImportsFollowTheArrows(t *testing.T) {
 		if !seen[name] {
 			t.Errorf("%s stands in the table, but there is no such package", name)
 		}
+	}
+}
+
+// TestPlantedFault fails when it is told to, so that hack/gotest.sh can show that a
+// failing test fails its suite.
+func TestPlantedFault(t *testing.T) {
+	if os.Getenv("KRM_PLANT_FAULT") != "" {
+		t.Fatal("planted")
 	}
 }
 
