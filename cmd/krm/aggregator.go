@@ -21,14 +21,14 @@ type aggregatorFlags struct {
 }
 
 func (f *aggregatorFlags) register(fs *pflag.FlagSet) {
-	f.process.register(fs)
+	f.process.registerOps(fs)
 	f.resource.register(fs)
 	f.redis.RegisterFlags(fs)
 	f.aggregator.RegisterFlags(fs)
 }
 
 func (f *aggregatorFlags) validate() error {
-	return errors.Join(f.process.validate(), f.resource.validate(), f.redis.Validate(), f.aggregator.Validate())
+	return errors.Join(f.process.validateOps(), f.resource.validate(), f.redis.Validate(), f.aggregator.Validate())
 }
 
 func newAggregatorCommand() *cobra.Command {

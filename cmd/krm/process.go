@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kubernetes-resource-monitor/krm/apiserver"
 	"github.com/kubernetes-resource-monitor/krm/internal/kube"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
@@ -29,9 +31,10 @@ var watchedByDefault = []string{
 
 // processFlags are the flags that every process has.
 type processFlags struct {
-	Listen    string
-	LogLevel  string
-	LogFormat string
+	Listen             string
+	LogLevel           string
+	LogFormat          string
+	InsecureAnyAddress bool // of processes that serve health and metrics only
 }
 
 func (f *processFlags) register(fs *pflag.FlagSet) {
@@ -62,10 +65,26 @@ func (f *processFlags) logger() (*slog.Logger, error) {
 	return log, nil
 }
 
-// validate checks the flags, loopback above all: these servers have no authentication.
+// registerOps adds the flags of a process that serves health and metrics only.
+func (f *processFlags) registerOps(fs *pflag.FlagSet) {
+	f.register(fs)
+	fs.BoolVar(&f.InsecureAnyAddress, "insecure-any-address", false, "let --listen be reached from other machines: health and metrics are served without authentication")
+}
+
 func (f *processFlags) validate() error {
 	if _, _, err := net.SplitHostPort(f.Listen); err != nil {
 		return fmt.Errorf("--listen=%q: want HOST:PORT, such as 127.0.0.1:8080", f.Listen)
+	}
+	return nil
+}
+
+// validateOps refuses addresses that others reach, unless that was asked for.
+func (f *processFlags) validateOps() error {
+	if err := f.validate(); err != nil || f.InsecureAnyAddress {
+		return err
+	}
+	if err := apiserver.CheckLoopback(f.Listen); err != nil {
+		return fmt.Errorf("--listen=%w, or else --insecure-any-address", err)
 	}
 	return nil
 }
@@ -102,8 +121,8 @@ func newRegistry() *prometheus.Registry {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "krm_build_info", Help: "Always 1; the labels say what was built.",
-		ConstLabels: prometheus.Labels{"version": version, "revision": revision()},
+		Name: "krm_build_info", Help: "Always 1; the labels say what runs.",
+		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
 	})
 	build.Set(1)
 	registry.MustRegister(build)

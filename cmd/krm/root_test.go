@@ -40,6 +40,7 @@ func TestWrongCallsExitWith2AndSayWhatIsAccepted(t *testing.T) {
 	f(`--log-level="loud": want debug, info, warn or error`, "streamer", "--log-level=loud")
 	f(`--log-format="xml": want text or json`, "aggregator", "--log-format=xml")
 	f(`--listen="8080": want HOST:PORT`, "verifier", "--listen=8080")
+	f("0.0.0.0", "streamer", "--listen=0.0.0.0:8080")
 	f(`"Pods": want NAME, NAME.GROUP`, "streamer", "--resource=Pods")
 	f(`--resource: "pods" is given twice`, "streamer", "--resource=pods,pods")
 	f("--verify-every=10ms: want at least 1s", "verifier", "--verify-every=10ms")

@@ -23,14 +23,14 @@ type streamerFlags struct {
 }
 
 func (f *streamerFlags) register(fs *pflag.FlagSet) {
-	f.process.register(fs)
+	f.process.registerOps(fs)
 	f.resource.register(fs)
 	f.redis.RegisterFlags(fs)
 	f.kube.register(fs)
 }
 
 func (f *streamerFlags) validate() error {
-	return errors.Join(f.process.validate(), f.resource.validate(), f.redis.Validate(), f.kube.validate())
+	return errors.Join(f.process.validateOps(), f.resource.validate(), f.redis.Validate(), f.kube.validate())
 }
 
 func newStreamerCommand() *cobra.Command {

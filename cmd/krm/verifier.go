@@ -24,7 +24,7 @@ type verifierFlags struct {
 }
 
 func (f *verifierFlags) register(fs *pflag.FlagSet) {
-	f.process.register(fs)
+	f.process.registerOps(fs)
 	f.resource.register(fs)
 	f.redis.RegisterFlags(fs)
 	f.kube.register(fs)
@@ -32,7 +32,7 @@ func (f *verifierFlags) register(fs *pflag.FlagSet) {
 }
 
 func (f *verifierFlags) validate() error {
-	return errors.Join(f.process.validate(), f.resource.validate(), f.redis.Validate(), f.kube.validate(), f.verifier.Validate())
+	return errors.Join(f.process.validateOps(), f.resource.validate(), f.redis.Validate(), f.kube.validate(), f.verifier.Validate())
 }
 
 func newVerifierCommand() *cobra.Command {
