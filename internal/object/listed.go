@@ -63,7 +63,7 @@ type SnapshotState struct {
 	Verified   int64 // verifications adopted
 	Late       int64 // of those, adopted before the stream had reached them
 	Checkpoint LogID // the log is merged up to here
-	Resyncing  bool  // between resync-begin and resync-end, or waiting for either
+	Resyncing  bool  // a part of a resync is merged that readers do not see yet
 	Received   int64 // records merged in the resync that runs
 	Expect     int64 // about how many it will bring, 0 if unknown
 	Barrier    Version

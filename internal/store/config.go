@@ -20,15 +20,18 @@ type Config struct {
 	Username       string
 	PasswordFile   string
 	SentinelMaster string
-	Cluster        bool
-	TLS            bool
-	TLSCAFile      string
-	TLSCertFile    string
-	TLSKeyFile     string
-	LogMaxBytes    int64
-	LogMaxAge      time.Duration
-	FeedMaxBytes   int64
-	FeedMaxAge     time.Duration
+	// SentinelUsername and SentinelPasswordFile are for the sentinels themselves.
+	SentinelUsername     string
+	SentinelPasswordFile string
+	Cluster              bool
+	TLS                  bool
+	TLSCAFile            string
+	TLSCertFile          string
+	TLSKeyFile           string
+	LogMaxBytes          int64
+	LogMaxAge            time.Duration
+	FeedMaxBytes         int64
+	FeedMaxAge           time.Duration
 }
 
 // PasswordVariable is the environment variable of Redis' password. There is no
@@ -42,6 +45,8 @@ func (c *Config) RegisterFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Username, "redis-username", "", "user of Redis' ACL; the password comes from --redis-password-file or $"+PasswordVariable)
 	fs.StringVar(&c.PasswordFile, "redis-password-file", "", "file that holds Redis' password")
 	fs.StringVar(&c.SentinelMaster, "redis-sentinel-master", "", "name of the master; --redis-addr are then the sentinels")
+	fs.StringVar(&c.SentinelUsername, "redis-sentinel-username", "", "user of the sentinels' own ACL")
+	fs.StringVar(&c.SentinelPasswordFile, "redis-sentinel-password-file", "", "file that holds the sentinels' own password")
 	fs.BoolVar(&c.Cluster, "redis-cluster", false, "Redis is a Redis Cluster")
 	fs.BoolVar(&c.TLS, "redis-tls", false, "use TLS to Redis")
 	fs.StringVar(&c.TLSCAFile, "redis-tls-ca-file", "", "certificates (PEM) that vouch for Redis; the system's by default")
@@ -70,6 +75,9 @@ func (c *Config) Validate() error {
 	case len(c.Addrs) > 1 && !c.Cluster && c.SentinelMaster == "":
 		fault("--redis-addr: %d addresses need --redis-cluster or --redis-sentinel-master", len(c.Addrs))
 	}
+	if c.SentinelMaster == "" && c.SentinelUsername+c.SentinelPasswordFile != "" {
+		fault("--redis-sentinel-username=%q and --redis-sentinel-password-file=%q need --redis-sentinel-master", c.SentinelUsername, c.SentinelPasswordFile)
+	}
 	if c.Prefix == "" || strings.ContainsAny(c.Prefix, "{} \t\n") {
 		fault("--redis-prefix=%q: want a name without braces and spaces", c.Prefix)
 	}
@@ -96,13 +104,16 @@ func (c *Config) Validate() error {
 
 // Options returns the settings for Connect. It reads the files that the settings name.
 func (c *Config) Options() (Options, error) {
-	password := os.Getenv(PasswordVariable)
-	if c.PasswordFile != "" {
-		text, err := os.ReadFile(c.PasswordFile)
-		if err != nil {
-			return Options{}, fmt.Errorf("--redis-password-file: %w", err)
-		}
-		password = strings.TrimRight(string(text), "\r\n")
+	password, err := readSecret("--redis-password-file", c.PasswordFile)
+	if err != nil {
+		return Options{}, err
+	}
+	if c.PasswordFile == "" {
+		password = os.Getenv(PasswordVariable)
+	}
+	sentinelPassword, err := readSecret("--redis-sentinel-password-file", c.SentinelPasswordFile)
+	if err != nil {
+		return Options{}, err
 	}
 	security, err := c.tls()
 	if err != nil {
@@ -110,9 +121,21 @@ func (c *Config) Options() (Options, error) {
 	}
 	return Options{
 		Addrs: c.Addrs, Prefix: c.Prefix, Username: c.Username, Password: password, TLS: security,
-		SentinelMaster: c.SentinelMaster, Cluster: c.Cluster,
+		SentinelMaster: c.SentinelMaster, SentinelUsername: c.SentinelUsername, SentinelPassword: sentinelPassword, Cluster: c.Cluster,
 		LogMaxBytes: c.LogMaxBytes, LogMaxAge: c.LogMaxAge, FeedMaxBytes: c.FeedMaxBytes, FeedMaxAge: c.FeedMaxAge,
 	}, nil
+}
+
+// readSecret reads a file without the line break at its end; "" without a name.
+func readSecret(flag, name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", flag, err)
+	}
+	return strings.TrimRight(string(text), "\r\n"), nil
 }
 
 func (c *Config) tls() (*tls.Config, error) {

@@ -7,8 +7,6 @@ import (
 	"iter"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
 
@@ -27,7 +25,7 @@ func (s *Store) Feed(resource object.Resource) *Feed {
 	k := newKeys(s.options.Prefix, resource)
 	return &Feed{
 		store: s, resource: resource, keys: k, codec: s.codec(resource),
-		tail: tailer{store: s, key: k.feed, subject: resource.String() + " feed"},
+		tail: tailer{store: s, key: k.feed, meta: k.snapshotMeta, subject: resource.String() + " feed"},
 	}
 }
 
@@ -80,15 +78,7 @@ func (f *Feed) Read(ctx context.Context, after object.LogID, wait time.Duration)
 
 // Tail reads the ID of the feed's last entry, "" if there is none.
 func (f *Feed) Tail(ctx context.Context) (object.LogID, error) {
-	var tail string
-	err := f.store.call(ctx, "read tail", f.resource.String(), callTimeout, func(ctx context.Context) (err error) {
-		tail, err = f.store.client.HGet(ctx, f.keys.snapshotMeta, "tail").Result()
-		if errors.Is(err, redis.Nil) {
-			err = nil
-		}
-		return err
-	})
-	return object.LogID(tail), err
+	return f.store.tail(ctx, f.keys.snapshotMeta, f.resource.String())
 }
 
 // Unpack opens an object of an entry. The record's Body and Cells are memory of

@@ -28,10 +28,11 @@ type writer struct {
 
 	tokenMu sync.Mutex
 	token   string // our fence; "" while we hold no lease
+	last    string // the newest one that we had: what is left of it is ours to take back
 }
 
-func (s *Store) writer(resource object.Resource, role string) writer {
-	return writer{
+func (s *Store) writer(resource object.Resource, role string) *writer {
+	return &writer{
 		store:    s,
 		resource: resource,
 		role:     role,
@@ -74,10 +75,19 @@ func (w *writer) fence() string {
 	return w.token
 }
 
+func (w *writer) lastToken() string {
+	w.tokenMu.Lock()
+	defer w.tokenMu.Unlock()
+	return w.last
+}
+
 func (w *writer) setToken(token string) (old string) {
 	w.tokenMu.Lock()
 	defer w.tokenMu.Unlock()
 	old, w.token = w.token, token
+	if token != "" {
+		w.last = token
+	}
 	return old
 }
 
@@ -117,7 +127,7 @@ func (w *writer) tryAcquire(ctx context.Context, token string) (holder string, l
 	err = w.store.call(ctx, "acquire", w.subject(), callTimeout, func(ctx context.Context) error {
 		status, rest, err := w.store.run(ctx, acquireScript,
 			[]string{w.keys.lease(w.role), w.keys.fence(w.role)},
-			token, w.store.options.Instance, w.store.options.LeaseTTL.Milliseconds())
+			token, w.store.options.Instance, w.store.options.LeaseTTL.Milliseconds(), w.lastToken())
 		if err != nil || status == "ok" {
 			return err
 		}

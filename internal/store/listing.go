@@ -16,7 +16,7 @@ const uploadTTL = 2 * time.Minute
 
 // Listing is the verifier's end of a resource. It is safe for concurrent use.
 type Listing struct {
-	writer
+	*writer
 	codec *codec
 
 	mu     sync.Mutex // of packer
@@ -76,7 +76,7 @@ func (v *Listing) upload(ctx context.Context, key string, chunks [][]byte) error
 			return err
 		}
 		for _, chunk := range chunks {
-			_, err := v.store.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			_, err := v.store.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 				p.RPush(ctx, key, chunk)
 				p.PExpire(ctx, key, uploadTTL)
 				return nil

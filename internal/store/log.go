@@ -13,7 +13,7 @@ import (
 // Log is the streamer's end of a resource's log. It is safe for concurrent use:
 // one goroutine may append while another beats.
 type Log struct {
-	writer
+	*writer
 	codec *codec
 	ring  *ring
 
@@ -40,7 +40,7 @@ func (s *Store) Log(resource object.Resource) *Log {
 	return &Log{
 		writer: s.writer(resource, object.RoleStreamer),
 		codec:  s.codec(resource),
-		ring:   newRing(s.options.LogMaxBytes, s.options.LogMaxAge),
+		ring:   s.ring(s.options.LogMaxBytes, s.options.LogMaxAge),
 	}
 }
 

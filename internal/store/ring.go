@@ -10,8 +10,9 @@ import (
 // ring remembers the size and age of a stream's entries, oldest first, so that
 // its writer knows where to trim. It is safe for concurrent use.
 type ring struct {
-	maxBytes int64
-	maxAge   time.Duration
+	maxEntries int // 0: no cap
+	maxBytes   int64
+	maxAge     time.Duration
 
 	mu      sync.Mutex
 	entries []ringEntry // what lies before start is gone
@@ -25,8 +26,20 @@ type ringEntry struct {
 	at    time.Time
 }
 
-func newRing(maxBytes int64, maxAge time.Duration) *ring {
-	return &ring{maxBytes: maxBytes, maxAge: maxAge}
+func newRing(maxEntries int, maxBytes int64, maxAge time.Duration) *ring {
+	return &ring{maxEntries: maxEntries, maxBytes: maxBytes, maxAge: maxAge}
+}
+
+// embeddedEntries caps a stream of an embedded Redis, which walks through all of
+// it to read the end; its readers are in this process and never far behind.
+const embeddedEntries = 4000
+
+func (s *Store) ring(maxBytes int64, maxAge time.Duration) *ring {
+	maxEntries := 0
+	if s.options.Embedded {
+		maxEntries = embeddedEntries
+	}
+	return newRing(maxEntries, maxBytes, maxAge)
 }
 
 // clear makes the ring empty.
@@ -56,7 +69,8 @@ func (r *ring) overflow(now time.Time, incoming int64) object.LogID {
 	bytes, first := r.bytes+incoming, r.start
 	for first < len(r.entries)-1 {
 		e := r.entries[first]
-		if bytes <= r.maxBytes && now.Sub(e.at) <= r.maxAge {
+		few := r.maxEntries == 0 || len(r.entries)-first <= r.maxEntries
+		if few && bytes <= r.maxBytes && now.Sub(e.at) <= r.maxAge {
 			break
 		}
 		bytes -= e.bytes

@@ -17,7 +17,7 @@ import (
 // verifier listed, and writes the snapshot and its feed. It is safe for
 // concurrent use.
 type Snapshot struct {
-	writer
+	*writer
 	codec *codec
 	ring  *ring // of the feed
 	tail  tailer
@@ -35,8 +35,8 @@ func (s *Store) Snapshot(resource object.Resource) *Snapshot {
 	return &Snapshot{
 		writer: w,
 		codec:  s.codec(resource),
-		ring:   newRing(s.options.FeedMaxBytes, s.options.FeedMaxAge),
-		tail:   tailer{store: s, key: w.keys.log, subject: resource.String() + " log"},
+		ring:   s.ring(s.options.FeedMaxBytes, s.options.FeedMaxAge),
+		tail:   tailer{store: s, key: w.keys.log, meta: w.keys.logMeta, subject: resource.String() + " log"},
 	}
 }
 

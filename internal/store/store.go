@@ -147,6 +147,9 @@ func (s *Store) checkServer(ctx context.Context, server redis.Cmdable) error {
 		return nil
 	}
 	policy, err := evictionPolicy(ctx, server)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		s.log.Warn("redis does not tell its maxmemory-policy, which must be noeviction", "err", err)
 		return nil

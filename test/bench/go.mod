@@ -10,6 +10,7 @@ replace (
 require (
 	github.com/kubernetes-resource-monitor/krm/test/e2e v0.0.0-00010101000000-000000000000
 	github.com/redis/go-redis/v9 v9.23.0
+	golang.org/x/sync v0.24.0
 	k8s.io/client-go v0.37.2
 )
 

@@ -14,18 +14,22 @@ local tail = meta[1] or ''
 if tail == ARGV[3] then return {'ok'} end -- a retry
 if tail ~= ARGV[2] then return {'lost', tail} end
 
-local limit = 400 -- arguments of one call: Lua's stack is small
+local limit = 400 -- arguments of one call, parts of one concat: Lua's stack is small
 local function flush(command, key, list)
   if #list > 0 then redis.call(command, key, unpack(list)) end
   return {}
 end
 
-local entry, sets, deletes = {ARGV[13]}, {}, {}
+local entry, parts, sets, deletes = {}, {ARGV[13]}, {}, {}
 local at = 17
 for _ = 1, tonumber(ARGV[14]) do
   local op, field, value = ARGV[at], ARGV[at + 1], ARGV[at + 3]
-  entry[#entry + 1] = ARGV[at + 2]
-  entry[#entry + 1] = value
+  parts[#parts + 1] = ARGV[at + 2]
+  parts[#parts + 1] = value
+  if #parts >= limit then
+    entry[#entry + 1] = table.concat(parts)
+    parts = {}
+  end
   if op == 's' then
     sets[#sets + 1] = field
     sets[#sets + 1] = value
@@ -54,6 +58,7 @@ for _ = 1, tonumber(ARGV[16]) do
 end
 flush('HDEL', KEYS[4], deletes)
 
+entry[#entry + 1] = table.concat(parts)
 redis.call('XADD', KEYS[5], ARGV[3], 'e', table.concat(entry))
 redis.call('HSET', KEYS[2], 'tail', ARGV[3], 'state', ARGV[4], 'listed', ARGV[6])
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], 'columns', ARGV[5]) end

@@ -42,6 +42,7 @@ type Server struct {
 
 const (
 	proofSeconds  = 30
+	sampleEvery   = 10
 	batch         = 64        // events that happen at once while unpaced
 	flushBytes    = 128 << 10 // frames are sent in pieces of about this size
 	bookmarkEvery = 10 * time.Second
@@ -53,7 +54,7 @@ func New(world *frames.World) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for the source: %w", err)
 	}
-	s := &Server{world: world, listener: listener, sent: make(chan Sent, 1)}
+	s := &Server{world: world, listener: listener, sent: make(chan Sent, 1000)}
 	mux := http.NewServeMux()
 	for path, text := range documents() {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
@@ -128,7 +129,7 @@ func (s *Server) Pace(ctx context.Context, rate int, d time.Duration) {
 	}
 }
 
-// Sent yields some of the events that are sent: whenever it is read, the next one.
+// Sent yields every tenth event as it is sent, if somebody reads, except deletions.
 func (s *Server) Sent() <-chan Sent { return s.sent }
 
 // Counts says how many watches began with the initial events, how many went on from

@@ -91,9 +91,19 @@ func (t *stream) sendEvents(events []frames.Event) {
 	if len(t.buffer) >= flushBytes || len(events) < batch {
 		t.send()
 	}
-	if t.drives && last.Type != frames.Deleted {
+	if t.drives {
+		t.report(events, now)
+	}
+}
+
+// report offers some events to whoever measures, without waiting.
+func (t *stream) report(events []frames.Event, at time.Time) {
+	for _, e := range events {
+		if e.Version%sampleEvery != 0 || e.Type == frames.Deleted {
+			continue
+		}
 		select {
-		case t.server.sent <- Sent{Event: last, At: now}:
+		case t.server.sent <- Sent{Event: e, At: at}:
 		default:
 		}
 	}

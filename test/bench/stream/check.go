@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kubernetes-resource-monitor/krm/test/bench/frames"
 	"github.com/kubernetes-resource-monitor/krm/test/e2e/compare"
 	"github.com/kubernetes-resource-monitor/krm/test/e2e/reader"
 )
@@ -14,21 +17,21 @@ import (
 func check(ctx context.Context, l *lab, r *result) error {
 	began := time.Now()
 	events, head := l.world.Now()
-	list, err := reader.Fetch(ctx, l.http, l.url("apiserver"), "/api/v1/pods")
-	if err != nil {
+	var (
+		group errgroup.Group
+		list  compare.List
+		want  map[string]compare.Object
+	)
+	group.Go(func() (err error) {
+		list, err = reader.Fetch(ctx, l.http, l.url("apiserver"), "/api/v1/pods")
 		return err
-	}
-	want := make(map[string]compare.Object, len(events))
-	for i, e := range events {
-		pod := l.world.Set().Pod(e)
-		if i == 0 && l.cfg.planted {
-			pod = bytes.Replace(pod, []byte(`"phase":"Running"`), []byte(`"phase":"Planted"`), 1)
-		}
-		_, o, err := compare.Canonical(pod)
-		if err != nil {
-			return err
-		}
-		want[o.Key] = o
+	})
+	group.Go(func() (err error) {
+		want, err = l.expected(events)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return err
 	}
 	if list.Version != fmt.Sprint(head) {
 		l.say("the list is of version %s, the world's is %d", list.Version, head)
@@ -39,4 +42,21 @@ func check(ctx context.Context, l *lab, r *result) error {
 	l.say("compared %d objects in %.1f s: %v", r.compared, time.Since(began).Seconds(), difference)
 	l.say("the streamer listed everything %d times and resumed %d times, of which %d were refused as too old", r.lists, r.watches, r.expired)
 	return nil
+}
+
+// expected is what the mirror must say after events.
+func (l *lab) expected(events []frames.Event) (map[string]compare.Object, error) {
+	want := make(map[string]compare.Object, len(events))
+	for i, e := range events {
+		pod := l.world.Set().Pod(e)
+		if i == 0 && l.cfg.planted {
+			pod = bytes.Replace(pod, []byte(`"phase":"Running"`), []byte(`"phase":"Planted"`), 1)
+		}
+		_, o, err := compare.Canonical(pod)
+		if err != nil {
+			return nil, err
+		}
+		want[o.Key] = o
+	}
+	return want, nil
 }

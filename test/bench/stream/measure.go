@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -189,7 +191,6 @@ func pace(ctx context.Context, l *lab, r *result) error {
 	if err != nil {
 		return err
 	}
-	slices.Sort(delays)
 	r.samples = len(delays)
 	r.p50, r.p99 = quantile(delays, 0.5), quantile(delays, 0.99)
 	inner := func(q float64) float64 { return 1000 * after.Quantile(q, before, "krm_mirror_delay_seconds", ofPods) }
@@ -209,58 +210,68 @@ func quantile(delays []time.Duration, q float64) time.Duration {
 	return delays[max(0, int(math.Ceil(q*float64(len(delays))))-1)]
 }
 
-// sample follows one event after the other, until ctx ends.
+// sample follows every tenth event until ctx ends, each by itself: while the mirror
+// stands still, all that come meanwhile count.
 func (l *lab) sample(ctx context.Context) (delays []time.Duration) {
-	select { // the one that waits there may be old
-	case <-l.source.Sent():
-	default:
+	for len(l.source.Sent()) > 0 { // from before
+		<-l.source.Sent()
 	}
-	for {
+	var (
+		mu       sync.Mutex
+		watchers sync.WaitGroup
+	)
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			return delays
 		case sent := <-l.source.Sent():
-			if time.Since(sent.At) > 5*time.Millisecond {
-				continue // it waited while the one before was followed
-			}
-			if l.visible(ctx, sent) {
-				delays = append(delays, time.Since(sent.At))
-			}
+			watchers.Go(func() {
+				took, ok := l.visible(context.WithoutCancel(ctx), sent)
+				mu.Lock()
+				defer mu.Unlock()
+				if ok {
+					delays = append(delays, took)
+				}
+			})
 		}
 	}
+	watchers.Wait()
+	slices.Sort(delays)
+	return delays
 }
 
-// visible returns once the mirror shows the event, or a later one of its pod.
-func (l *lab) visible(ctx context.Context, sent source.Sent) bool {
+// visible returns how long it took until the mirror showed the event, or a later one
+// of its pod. It asks more seldom the longer it takes.
+func (l *lab) visible(ctx context.Context, sent source.Sent) (time.Duration, bool) {
 	path := l.pathOf(sent.Event) + "?resourceVersion=0"
-	for ctx.Err() == nil && time.Since(sent.At) < time.Minute {
-		if l.version(ctx, path) >= sent.Event.Version {
-			return true
+	for {
+		version := l.version(ctx, path)
+		took := time.Since(sent.At)
+		if version >= sent.Event.Version {
+			return took, true
 		}
-		if process.Pause(ctx, 300*time.Microsecond) != nil {
-			return false
+		if took > time.Minute || process.Pause(ctx, max(300*time.Microsecond, took/20)) != nil {
+			return 0, false
 		}
 	}
-	return false
 }
 
-// version is the resourceVersion of the object at path, 0 if there is none.
+// version is the resourceVersion of the object at path. If it is gone, it is the
+// version up to which the mirror is complete.
 func (l *lab) version(ctx context.Context, path string) uint64 {
 	answer, err := l.get(ctx, path)
 	if err != nil {
 		return 0
 	}
 	defer answer.Body.Close()
-	head := make([]byte, 8<<10)
-	n := 0
-	for n < len(head) {
-		m, err := answer.Body.Read(head[n:])
-		if n += m; err != nil {
-			break
-		}
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0
 	}
-	_, rest, _ := strings.Cut(string(head[:n]), `"resourceVersion":"`)
-	text, _, _ := strings.Cut(rest, `"`)
+	text := answer.Header.Get("Krm-Resource-Version")
+	if answer.StatusCode == http.StatusOK {
+		_, rest, _ := strings.Cut(string(body), `"resourceVersion":"`)
+		text, _, _ = strings.Cut(rest, `"`)
+	}
 	version, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
 		return 0

@@ -57,7 +57,7 @@ func (h *house) settle(ctx context.Context) error {
 	last := map[kind]compare.List{}
 	err := process.Poll(ctx, time.Minute, "the cluster to calm down", func(ctx context.Context) error {
 		for _, k := range kinds() {
-			list, err := reader.Fetch(ctx, h.direct, h.truth.Host, k.list())
+			list, err := reader.FetchMetadata(ctx, h.direct, h.truth.Host, k.list())
 			if err != nil {
 				return err
 			}

@@ -22,7 +22,7 @@ import (
 )
 
 // impatient makes KRM notice a silent connection within the time of a story.
-var impatient = "--silence=" + silence.String()
+const impatient = "--silence=10s"
 
 // roles are KRM's processes, in the order of their start.
 func roles() []string { return []string{"streamer", "verifier", "aggregator", "apiserver"} }

@@ -102,8 +102,7 @@ func run(cfg config) int {
 	return result.exitCode(cfg.lineage)
 }
 
-// tell runs the stories one after the other. An error means that the next one
-// would make no sense.
+// tell runs the stories one after the other. An error means that none makes sense.
 func tell(ctx context.Context, h *house, r *result) error {
 	stories := []struct {
 		name string
@@ -113,6 +112,7 @@ func tell(ctx context.Context, h *house, r *result) error {
 		{"the verifier", verifierStory},
 		{"the comparison itself", plantedStory},
 		{"its readers", readersStory},
+		{"an unreadable object", brokenStory}, // which readers see vanish and come back
 		{"another lineage", lineageStory},
 	}
 	if !h.cfg.lineage {
@@ -124,7 +124,10 @@ func tell(ctx context.Context, h *house, r *result) error {
 	for _, story := range stories {
 		h.say("--- %s", story.name)
 		if err := story.tell(ctx, h, r); err != nil {
-			return fmt.Errorf("%s: %w", story.name, err)
+			r.fault("%s: %v", story.name, err) // the others may still find something
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 	}
 	return nil

@@ -16,39 +16,73 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
 )
 
-// plantedStory proves that the comparison can fail: it alters one stored object and
-// breaks another behind KRM's back, and the comparison must name these two. The
-// next full verification must mend both.
+// plantedStory proves that the comparison can fail: it alters one stored object
+// behind KRM's back, and the comparison must name exactly this one. The next full
+// verification must mend it.
 func plantedStory(ctx context.Context, h *house, r *result) error {
-	altered := piece{widgets, newWidget(h.world.space(1), h.world.name("planted", 1), 1, noise(400))}
-	broken := piece{widgets, newWidget(h.world.space(2), h.world.name("planted", 2), 2, noise(400))}
-	if err := h.world.createAll(ctx, []piece{altered, broken}); err != nil {
+	victim := piece{widgets, newWidget(h.world.space(1), h.world.name("planted", 1), 1, noise(400))}
+	err := h.plant(ctx, r, victim, nil, []piece{victim}, func(raw *redis.Client, value []byte) error {
+		return h.alter(ctx, raw, victim.key(), value)
+	})
+	if err == nil {
+		r.planted = "found"
+	}
+	return errors.Join(err, h.mend(ctx, r))
+}
+
+// brokenStory makes one stored object unreadable. All others must be served as
+// ever, and the next full verification must mend it.
+func brokenStory(ctx context.Context, h *house, r *result) error {
+	victim := piece{widgets, newWidget(h.world.space(2), h.world.name("broken", 2), 2, noise(400))}
+	err := h.plant(ctx, r, victim, []piece{victim}, nil, func(raw *redis.Client, value []byte) error {
+		return raw.HSet(ctx, widgetHash, victim.key(), value[:len(value)*2/3]).Err()
+	})
+	return errors.Join(err, h.mend(ctx, r))
+}
+
+// widgetHash is where the store keeps the widgets.
+const widgetHash = "krm:{widgets." + widgetGroup + "}:snapshot"
+
+// plant creates victim, lets spoil change what is stored of it, makes KRM's API
+// server read that, and wants the comparison to find exactly missing and different.
+func (h *house) plant(ctx context.Context, r *result, victim piece, missing, different []piece, spoil func(*redis.Client, []byte) error) error {
+	if _, err := h.world.create(ctx, victim.kind, victim.object); err != nil {
 		return err
 	}
 	if err := h.settle(ctx); err != nil {
 		return err
 	}
-	before, _, err := h.drift(ctx)
+	raw := redis.NewClient(&redis.Options{Addr: h.redis.Addr()})
+	defer raw.Close()
+	value, err := raw.HGet(ctx, widgetHash, victim.key()).Bytes()
 	if err != nil {
-		return err
+		return fmt.Errorf("read what is stored of %s: %w", victim.key(), err)
 	}
-	if err := h.plant(ctx, altered.key(), broken.key()); err != nil {
-		return fmt.Errorf("plant a fault: %w", err)
+	if err := spoil(raw, value); err != nil {
+		return fmt.Errorf("spoil %s: %w", victim.key(), err)
 	}
 	if err := h.krm["apiserver"].Restart(5*time.Second, nil); err != nil { // its memory is right
 		return err
 	}
-	if err := h.settle(ctx); err != nil {
+	if err := h.catchUp(ctx, 30*time.Second); err != nil {
 		return err
 	}
 	faults := len(r.faults)
-	if err := h.wrongAboutExactly(ctx, r, []piece{broken}, nil, []piece{altered}); err != nil {
+	if err := h.wrongAboutExactly(ctx, r, missing, nil, different); err != nil {
 		return err
 	}
 	if len(r.faults) > faults {
 		return errors.New("the comparison does not find exactly what was planted")
 	}
-	r.planted = "found"
+	return nil
+}
+
+// mend verifies in full, wants exactly one altered object, and equality after it.
+func (h *house) mend(ctx context.Context, r *result) error {
+	before, _, err := h.drift(ctx)
+	if err != nil {
+		return err
+	}
 	if err := h.verify(ctx, true); err != nil {
 		return err
 	}
@@ -56,8 +90,8 @@ func plantedStory(ctx context.Context, h *house, r *result) error {
 	if err != nil {
 		return err
 	}
-	if n := after.Altered - before.Altered; n != 2 || after.Total()-before.Total() != 2 {
-		r.fault("full verification found %d altered objects and %d wrong ones in all, want 2", n, after.Total()-before.Total())
+	if n := after.Total() - before.Total(); n != 1 || after.Altered-before.Altered != 1 {
+		r.fault("full verification found %+v, before it was %+v: want one altered object", after, before)
 	}
 	if err := h.settle(ctx); err != nil {
 		return err
@@ -65,28 +99,9 @@ func plantedStory(ctx context.Context, h *house, r *result) error {
 	return h.mustEqual(ctx, r, "after full verification")
 }
 
-// plant changes the stored bytes of two widgets. The first one can still be read
-// and says something else at the same version; the second one cannot be read.
-func (h *house) plant(ctx context.Context, altered, broken string) error {
-	raw := redis.NewClient(&redis.Options{Addr: h.redis.Addr()})
-	defer raw.Close()
-	const hash = "krm:{widgets." + widgetGroup + "}:snapshot"
-	value, err := raw.HGet(ctx, hash, altered).Bytes()
-	if err != nil {
-		return fmt.Errorf("read %s: %w", altered, err)
-	}
-	if err := h.alter(ctx, raw, hash, altered, value); err != nil {
-		return err
-	}
-	if value, err = raw.HGet(ctx, hash, broken).Bytes(); err != nil {
-		return fmt.Errorf("read %s: %w", broken, err)
-	}
-	return raw.HSet(ctx, hash, broken, value[:len(value)*2/3]).Err()
-}
-
 // alter flips single bits of the stored value until it still opens, but with
 // another body. How bodies are stored is the store's affair.
-func (h *house) alter(ctx context.Context, raw *redis.Client, hash, key string, value []byte) error {
+func (h *house) alter(ctx context.Context, raw *redis.Client, key string, value []byte) error {
 	stored, err := store.Connect(ctx, store.Options{Addrs: []string{h.redis.Addr()}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
@@ -102,7 +117,7 @@ func (h *house) alter(ctx context.Context, raw *redis.Client, hash, key string, 
 		for bit := range 8 {
 			other := slices.Clone(value)
 			other[at] ^= 1 << bit
-			if err := raw.HSet(ctx, hash, key, other).Err(); err != nil {
+			if err := raw.HSet(ctx, widgetHash, key, other).Err(); err != nil {
 				return err
 			}
 			got, err := readStored(ctx, feed, key)

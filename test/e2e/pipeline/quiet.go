@@ -121,7 +121,8 @@ func (h *house) wrongAboutExactly(ctx context.Context, r *result, missing, extra
 	if err != nil {
 		return err
 	}
-	h.say("before verification: %v", c)
+	n, m, o := c.counts()
+	h.say("before verification: %d objects, of which KRM lacks %d, still has %d that are gone, and tells %d differently", c.objects, n, m, o)
 	for _, want := range []struct {
 		what   string
 		pieces []piece

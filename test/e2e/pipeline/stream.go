@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// silence is how long a connection may be silent before KRM gives it up, here.
+	// silence is how long a connection may be silent before KRM gives it up: impatient.
 	silence = 10 * time.Second
 	// killWindow is the least time over which a round's kills are spread.
 	killWindow = 4 * time.Second

@@ -14,7 +14,7 @@ const ticksPerSecond = 100
 
 // Usage is what one running process has taken from the machine.
 type Usage struct {
-	CPUSeconds float64 // user and system time since its start
+	CPUSeconds float64 // user and system time since its start, children that ended included
 	RSS        int64   // resident bytes now
 	PeakRSS    int64   // the most resident bytes so far
 }
@@ -39,11 +39,11 @@ func cpuSeconds(pid int) (float64, error) {
 	}
 	// The second field is the program's name in brackets, with spaces perhaps.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 13 {
+	if len(fields) < 15 {
 		return 0, fmt.Errorf("stat %q: too short", stat)
 	}
 	var ticks float64
-	for _, field := range fields[11:13] { // utime and stime, fields 14 and 15 of proc(5)
+	for _, field := range fields[11:15] { // utime, stime, cutime and cstime, fields 14 to 17 of proc(5)
 		n, err := strconv.ParseFloat(string(field), 64)
 		if err != nil {
 			return 0, fmt.Errorf("stat %q: %w", stat, err)

@@ -22,7 +22,7 @@ import (
 func Watches(ctx context.Context, client *http.Client, base string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	body, err := get(ctx, client, base+"/api/v1/namespaces?watch=true&timeoutSeconds=1")
+	body, err := get(ctx, client, base+"/api/v1/namespaces?watch=true&timeoutSeconds=1", asJSON)
 	if err != nil {
 		return false
 	}

@@ -10,9 +10,24 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/test/e2e/compare"
 )
 
+// What a server is asked to answer with.
+const (
+	asJSON     = "application/json"
+	asMetadata = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+)
+
 // Fetch reads one list, such as /api/v1/pods, from the server at base.
 func Fetch(ctx context.Context, client *http.Client, base, path string) (compare.List, error) {
-	body, err := get(ctx, client, base+path)
+	return fetch(ctx, client, base, path, asJSON)
+}
+
+// FetchMetadata reads one list of an API server, without specs and statuses.
+func FetchMetadata(ctx context.Context, client *http.Client, base, path string) (compare.List, error) {
+	return fetch(ctx, client, base, path, asMetadata)
+}
+
+func fetch(ctx context.Context, client *http.Client, base, path, accept string) (compare.List, error) {
+	body, err := get(ctx, client, base+path, accept)
 	if err != nil {
 		return compare.List{}, err
 	}
@@ -26,7 +41,7 @@ func Fetch(ctx context.Context, client *http.Client, base, path string) (compare
 
 // FetchOne reads one object.
 func FetchOne(ctx context.Context, client *http.Client, base, path string) ([]byte, error) {
-	body, err := get(ctx, client, base+path)
+	body, err := get(ctx, client, base+path, asJSON)
 	if err != nil {
 		return nil, err
 	}
@@ -38,12 +53,12 @@ func FetchOne(ctx context.Context, client *http.Client, base, path string) ([]by
 	return text, nil
 }
 
-func get(ctx context.Context, client *http.Client, url string) (io.ReadCloser, error) {
+func get(ctx context.Context, client *http.Client, url, accept string) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Accept", "application/json")
+	request.Header.Set("Accept", accept)
 	answer, err := client.Do(request)
 	if err != nil {
 		return nil, err
