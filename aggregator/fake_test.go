@@ -60,9 +60,9 @@ type redis struct {
 	writes   []object.Publication
 	story    []string // what happened, for those who have to understand a fault
 
-	down      error                                             // what every call returns
+	down      error                                              // what every call returns
 	onPublish func(p object.Publication) (apply bool, err error) // comes in between
-	onHashes  func()                                            // before the scan ends
+	onHashes  func()                                             // before the scan ends
 }
 
 func newRedis() *redis {
@@ -245,8 +245,10 @@ func (c *client) Heads(context.Context) iter.Seq2[object.Head, error] {
 			return
 		}
 		for _, p := range now.snapshot {
-			if !yield(p.Head, nil) || !yield(p.Head, nil) { // twice, as a scan may
-				return
+			for range 2 { // twice, as a scan may
+				if !yield(p.Head, nil) {
+					return
+				}
 			}
 		}
 		for _, head := range now.tombstones {

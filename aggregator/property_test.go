@@ -332,4 +332,3 @@ func TestWorld(t *testing.T) {
 		}
 	})
 }
-

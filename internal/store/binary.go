@@ -46,9 +46,12 @@ func (s *scanner) byte() byte {
 	return b
 }
 
+// format is the first byte of everything but Packed.Data, which has its own.
+const format = 1
+
 // format checks the format byte.
-func (s *scanner) format(want byte) {
-	if s.byte() != want {
+func (s *scanner) format() {
+	if s.byte() != format {
 		s.fail()
 	}
 }

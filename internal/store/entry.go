@@ -9,18 +9,13 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
 
-const (
-	formatLog    = 1
-	formatFeed   = 1
-	formatObject = 1
-	// streamHead is what every entry of a stream begins with: format and time. It
-	// is enough to rebuild a ring.
-	streamHead = 9
-)
+// streamHead is what every entry of a stream begins with: format and time. It is
+// enough to rebuild a ring.
+const streamHead = 9
 
 // appendLogHead begins a log entry of count items.
 func appendLogHead(b []byte, at time.Time, prev object.LogID, count int) []byte {
-	b = append(b, formatLog)
+	b = append(b, format)
 	b = appendTime(b, at)
 	b = appendText(b, prev)
 	return binary.AppendUvarint(b, uint64(count))
@@ -48,7 +43,7 @@ func appendItem(b []byte, item object.LogItem, data []byte) ([]byte, error) {
 // decodeLog reads a log entry. The items' Data shares blob's memory.
 func decodeLog(id object.LogID, blob []byte) (object.LogEntry, error) {
 	s := scanner{rest: blob}
-	s.format(formatLog)
+	s.format()
 	s.time()
 	entry := object.LogEntry{ID: id, Prev: object.LogID(s.text())}
 	entry.Items = make([]object.LogItem, 0, s.count(10))
@@ -99,7 +94,7 @@ func (s *scanner) json(v any) {
 
 // appendObject writes a snapshot's field value: all of an object but its key.
 func appendObject(b []byte, p object.Packed) []byte {
-	b = append(b, formatObject)
+	b = append(b, format)
 	b = appendHead(b, p.Head)
 	return append(b, p.Data...)
 }
@@ -107,7 +102,7 @@ func appendObject(b []byte, p object.Packed) []byte {
 // decodeObject reads what appendObject wrote. Data shares value's memory.
 func decodeObject(key object.Key, value []byte) (object.Packed, error) {
 	s := scanner{rest: value}
-	s.format(formatObject)
+	s.format()
 	p := object.Packed{Head: s.head(key)}
 	if s.err != nil {
 		return object.Packed{}, fmt.Errorf("decode object %v: %w", key, s.err)
@@ -122,7 +117,7 @@ const flagHold = 1
 
 // appendFeedHead writes a feed entry but for its changes, which follow it.
 func appendFeedHead(b []byte, at time.Time, e object.FeedEntry) ([]byte, error) {
-	b = append(b, formatFeed)
+	b = append(b, format)
 	b = appendTime(b, at)
 	b = appendText(b, e.Prev)
 	var flags byte
@@ -154,7 +149,7 @@ func appendChangeHead(b []byte, kind object.EventType, key string, value int) []
 // decodeFeed reads a feed entry. The changes' Data shares blob's memory.
 func decodeFeed(id object.LogID, blob []byte) (object.FeedEntry, error) {
 	s := scanner{rest: blob}
-	s.format(formatFeed)
+	s.format()
 	s.time()
 	e := object.FeedEntry{ID: id, Prev: object.LogID(s.text())}
 	e.Hold = s.byte()&flagHold != 0

@@ -13,10 +13,7 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
 
-const (
-	formatListed = 1
-	listedChunk  = 4096 // items
-)
+const listedChunk = 4096 // items
 
 // encodeListed returns the statement without its items, and those in chunks.
 // Every chunk names the statement that it belongs to.
@@ -27,7 +24,7 @@ func encodeListed(listed object.Listed) (head []byte, chunks [][]byte, err error
 	}
 	for items := listed.Items; len(items) > 0; items = items[min(listedChunk, len(items)):] {
 		plain := appendListedItems(nil, items[:min(listedChunk, len(items))])
-		chunk := appendText([]byte{formatListed}, listed.ID)
+		chunk := appendText([]byte{format}, listed.ID)
 		chunks = append(chunks, encoder.EncodeAll(plain, chunk))
 	}
 	h := listedHead{Listed: listed, Chunks: int64(len(chunks)), Count: int64(len(listed.Items))}
@@ -127,7 +124,7 @@ func (s *Store) readListedOnce(ctx context.Context, k keys) (object.Listed, erro
 
 func decodeChunk(items []object.ListedItem, decoder *zstd.Decoder, id string, chunk []byte) ([]object.ListedItem, error) {
 	s := scanner{rest: chunk}
-	s.format(formatListed)
+	s.format()
 	owner := s.text()
 	if s.err != nil {
 		return nil, s.err

@@ -83,6 +83,16 @@ func (n *Network) Swallow(on bool) {
 	}
 }
 
+// Forget swallows the present connections for ever, as Swallow does, and lets new
+// ones work.
+func (n *Network) Forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		c.setDead()
+	}
+}
+
 // Slow delays each request by latency and lets bytesPerSecond through to each
 // client connection; zeros end it.
 func (n *Network) Slow(latency time.Duration, bytesPerSecond int) {

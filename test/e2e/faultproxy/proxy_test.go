@@ -3,6 +3,8 @@ package faultproxy
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -249,6 +251,42 @@ func TestNetworkFaults(t *testing.T) {
 	case <-time.After(100 * time.Millisecond):
 	}
 	client.CloseIdleConnections()
+}
+
+func TestForgottenConnectionsStayDead(t *testing.T) {
+	frames, config := upstream(t)
+	proxy, client, host := start(t, config)
+	lines := watch(t, client, host, "")
+	frames <- frame("ADDED", "one")
+	next(t, lines)
+	proxy.Network.Forget()
+	frames <- frame("ADDED", "two")
+	select {
+	case line := <-lines:
+		t.Errorf("a forgotten watch said %q", line)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := getAnew(proxy, host); err != nil {
+		t.Fatalf("a new connection: %v", err)
+	}
+}
+
+// getAnew makes a request over a connection of its own.
+func getAnew(proxy *Proxy, host string) error {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(proxy.ca)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequest(http.MethodGet, host+"/version", nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+proxy.token)
+	answer, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(request)
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
 }
 
 func TestSlow(t *testing.T) {

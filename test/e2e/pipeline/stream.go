@@ -35,7 +35,9 @@ func streamFaults() []fault {
 	return []fault{
 		{name: "kills-alone", lasts: func(ctx context.Context, _ *house) error { return process.Pause(ctx, killWindow) }},
 		{name: "cut", lasts: cutConnections},
-		{name: "half-open", lasts: halfOpen},
+		// A streamer that starts anew would not have to notice.
+		{name: "half-open", spare: "streamer", lasts: halfOpen},
+		{name: "forgotten", spare: "streamer", lasts: forgotten},
 		{name: "slow", lasts: slowNetwork},
 		// A reader whose own copy is gone and whose Redis forgot cannot but go back.
 		{name: "redis-lost-writes", spare: "apiserver", lasts: redisLosesWrites},
@@ -63,7 +65,7 @@ func streamStory(ctx context.Context, h *house, r *result) error {
 	for i, round := range rounds {
 		var victims []string
 		for kill := i * r.kills / len(rounds); kill < (i+1)*r.kills/len(rounds); kill++ {
-			victims = append(victims, roles()[kill%len(roles())])
+			victims = append(victims, victim(kill, round.spare))
 		}
 		if err := h.round(ctx, r, round, victims, random); err != nil {
 			return fmt.Errorf("%s: %w", round.name, err)
@@ -82,6 +84,15 @@ func streamStory(ctx context.Context, h *house, r *result) error {
 		return err
 	}
 	return h.noteStreamDrift(ctx, r)
+}
+
+// victim is the role whose turn it is, or the one after it.
+func victim(kill int, spare string) string {
+	all := roles()
+	if role := all[kill%len(all)]; role != spare {
+		return role
+	}
+	return all[(kill+1)%len(all)]
 }
 
 // noteStreamDrift verifies everything and notes what was found from the beginning.
@@ -114,9 +125,6 @@ func (h *house) round(ctx context.Context, r *result, f fault, victims []string,
 	group.Go(func() error {
 		began := time.Now()
 		for i, victim := range victims {
-			if victim == f.spare {
-				victim = "streamer"
-			}
 			if err := process.Pause(together, time.Until(began.Add(moments[i]))); err != nil {
 				return err
 			}
@@ -154,6 +162,13 @@ func cutConnections(ctx context.Context, h *house) error {
 func halfOpen(ctx context.Context, h *house) error {
 	h.proxy.Network.Swallow(true)
 	defer h.proxy.Network.Swallow(false)
+	return process.Pause(ctx, silence+2*time.Second)
+}
+
+// forgotten makes the present connections half-open for ever, as a firewall does that
+// forgets them. New ones work, so that KRM has recovered when the fault is over.
+func forgotten(ctx context.Context, h *house) error {
+	h.proxy.Network.Forget()
 	return process.Pause(ctx, silence+2*time.Second)
 }
 
