@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/kubernetes-resource-monitor/krm/aggregator"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
@@ -52,22 +51,14 @@ server. It counts drift: what verification found missing, stale, left over or al
 	return cmd
 }
 
-func runAggregator(ctx context.Context, flags aggregatorFlags) (err error) {
-	p, err := startProcess(ctx, flags.process, flags.redis)
-	if err != nil {
-		return ended(ctx, err)
-	}
-	defer func() { err = errors.Join(ended(ctx, err), p.redis.Close()) }()
-	options := flags.aggregator.Options()
-	options.Metrics = aggregator.NewMetrics(p.registry)
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return serveOps(ctx, flags.process.Listen, p.registry, p.redis.Ping, p.log) })
-	g.Go(func() error {
-		return runEach(ctx, flags.resource.Names, func(ctx context.Context, name string) error {
+func runAggregator(ctx context.Context, flags aggregatorFlags) error {
+	return serveEach(ctx, flags.process, flags.redis, flags.resource.Names, func(p *process) (task, error) {
+		options := flags.aggregator.Options()
+		options.Metrics = aggregator.NewMetrics(p.registry)
+		return func(ctx context.Context, name string) error {
 			return aggregate(ctx, name, p.redis, options, p.log)
-		})
+		}, nil
 	})
-	return g.Wait()
 }
 
 // aggregate waits until a streamer has registered what name means, then merges it

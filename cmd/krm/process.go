@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/pflag"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/kubernetes-resource-monitor/krm/apiserver"
 	"github.com/kubernetes-resource-monitor/krm/internal/kube"
@@ -183,16 +182,6 @@ func awaitResource(ctx context.Context, redis *store.Store, name string, log *sl
 		case <-ticker.C:
 		}
 	}
-}
-
-// runEach runs one task per resource name and ends when all have ended. A task
-// ends with ctx, or takes the others with it by an error.
-func runEach(ctx context.Context, names []string, run func(ctx context.Context, name string) error) error {
-	group, ctx := errgroup.WithContext(ctx)
-	for _, name := range names {
-		group.Go(func() error { return run(ctx, name) })
-	}
-	return group.Wait()
 }
 
 // ended hides the error that comes of being told to stop.

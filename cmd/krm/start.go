@@ -46,6 +46,29 @@ func startProcess(ctx context.Context, flags processFlags, config store.Config) 
 	return &process{log: log, registry: registry, redis: redis}, nil
 }
 
+// task works on one resource until ctx ends.
+type task func(ctx context.Context, name string) error
+
+// serveEach is a process that works on resources: it waits for Redis, has prepare
+// make the task, and runs that for each name beside the process's HTTP server.
+func serveEach(ctx context.Context, flags processFlags, config store.Config, names []string, prepare func(*process) (task, error)) (err error) {
+	p, err := startProcess(ctx, flags, config)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	defer func() { err = errors.Join(ended(ctx, err), p.redis.Close()) }()
+	work, err := prepare(p)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return serveOps(ctx, flags.Listen, p.registry, p.redis.Ping, p.log) })
+	for _, name := range names {
+		g.Go(func() error { return work(ctx, name) })
+	}
+	return g.Wait()
+}
+
 // instance names this process among others.
 func instance() string {
 	host, err := os.Hostname()

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/kube"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
@@ -56,25 +55,17 @@ Run it once per resource. A second one for the same resource stands by.`,
 	return cmd
 }
 
-func runStreamer(ctx context.Context, flags streamerFlags) (err error) {
-	p, err := startProcess(ctx, flags.process, flags.redis)
-	if err != nil {
-		return ended(ctx, err)
-	}
-	defer func() { err = errors.Join(ended(ctx, err), p.redis.Close()) }()
-	source, err := connectKube(flags.kube, p)
-	if err != nil {
-		return err
-	}
-	options := streamer.Options{Metrics: streamer.NewMetrics(p.registry)}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return serveOps(ctx, flags.process.Listen, p.registry, p.redis.Ping, p.log) })
-	g.Go(func() error {
-		return runEach(ctx, flags.resource.Names, func(ctx context.Context, name string) error {
+func runStreamer(ctx context.Context, flags streamerFlags) error {
+	return serveEach(ctx, flags.process, flags.redis, flags.resource.Names, func(p *process) (task, error) {
+		source, err := connectKube(flags.kube, p)
+		if err != nil {
+			return nil, err
+		}
+		options := streamer.Options{Metrics: streamer.NewMetrics(p.registry)}
+		return func(ctx context.Context, name string) error {
 			return newStreamer(name, source, p.redis, options, p.log).Run(ctx)
-		})
+		}, nil
 	})
-	return g.Wait()
 }
 
 func newStreamer(name string, source *kube.Client, redis *store.Store, options streamer.Options, log *slog.Logger) *streamer.Streamer {

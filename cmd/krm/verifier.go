@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/kube"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
@@ -56,26 +55,18 @@ The aggregator compares, counts what was wrong as drift, and repairs it.`,
 	return cmd
 }
 
-func runVerifier(ctx context.Context, flags verifierFlags) (err error) {
-	p, err := startProcess(ctx, flags.process, flags.redis)
-	if err != nil {
-		return ended(ctx, err)
-	}
-	defer func() { err = errors.Join(ended(ctx, err), p.redis.Close()) }()
-	source, err := connectKube(flags.kube, p)
-	if err != nil {
-		return err
-	}
-	options := flags.verifier.Options()
-	options.Metrics = verifier.NewMetrics(p.registry)
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return serveOps(ctx, flags.process.Listen, p.registry, p.redis.Ping, p.log) })
-	g.Go(func() error {
-		return runEach(ctx, flags.resource.Names, func(ctx context.Context, name string) error {
+func runVerifier(ctx context.Context, flags verifierFlags) error {
+	return serveEach(ctx, flags.process, flags.redis, flags.resource.Names, func(p *process) (task, error) {
+		source, err := connectKube(flags.kube, p)
+		if err != nil {
+			return nil, err
+		}
+		options := flags.verifier.Options()
+		options.Metrics = verifier.NewMetrics(p.registry)
+		return func(ctx context.Context, name string) error {
 			return newVerifier(name, source, p.redis, options, p.log).Run(ctx)
-		})
+		}, nil
 	})
-	return g.Wait()
 }
 
 func newVerifier(name string, source *kube.Client, redis *store.Store, options verifier.Options, log *slog.Logger) *verifier.Verifier {

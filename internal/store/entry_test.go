@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -303,4 +304,24 @@ func TestRing(t *testing.T) {
 	if n, _ := r.size(); n != 2 || cap(r.entries) > 5000 {
 		t.Errorf("%d entries in room for %d", n, cap(r.entries))
 	}
+}
+
+// A reader that got the head of one statement and a chunk of the next must see it.
+func TestChunkBelongsToItsListed(t *testing.T) {
+	_, chunks, err := encodeListed(object.Listed{ID: "two", Items: make([]object.ListedItem, 3)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder, err := newDecoder(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(id string, want error) {
+		t.Helper()
+		if _, err := decodeChunk(nil, decoder, id, chunks[0]); !errors.Is(err, want) {
+			t.Errorf("%s: error %v, want %v", id, err, want)
+		}
+	}
+	f("two", nil)
+	f("one", errReplaced)
 }
