@@ -8,72 +8,12 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
-
-// contents is what a Redis holds of one resource. Values are not changed once
-// they are in it, so that a copy is cheap.
-type contents struct {
-	log      []object.LogEntry
-	logState object.LogState
-
-	snapshot   map[object.Key]object.Packed
-	tombstones map[object.Key]object.Head
-	state      object.SnapshotState
-	feed       []object.FeedEntry
-	trimBefore object.LogID
-
-	listed object.Listed
-	wants  map[object.Key]bool
-	bodies map[object.Key]object.Packed
-}
-
-func (c *contents) clone() contents {
-	now := *c
-	now.log, now.feed = slices.Clone(c.log), slices.Clone(c.feed)
-	now.snapshot, now.tombstones = maps.Clone(c.snapshot), maps.Clone(c.tombstones)
-	now.wants, now.bodies = maps.Clone(c.wants), maps.Clone(c.bodies)
-	return now
-}
-
-// redis is a Redis of one resource, and what can happen to it.
-type redis struct {
-	mu       sync.Mutex
-	now      contents
-	history  []contents    // after each write
-	changed  chan struct{} // closed at the next append
-	fence    string
-	until    time.Time // when the lease ends
-	tenures  int64
-	entries  int64
-	reader   *follower
-	faults   []error // of the protocol
-	asks     map[object.Ask][]time.Time
-	statuses []object.Status
-	writes   []object.Publication
-	story    []string // what happened, for those who have to understand a fault
-
-	down      error                                              // what every call returns
-	onPublish func(p object.Publication) (apply bool, err error) // comes in between
-	onHashes  func()                                             // before the scan ends
-}
-
-func newRedis() *redis {
-	return &redis{
-		now: contents{
-			snapshot: map[object.Key]object.Packed{}, tombstones: map[object.Key]object.Head{},
-			wants: map[object.Key]bool{}, bodies: map[object.Key]object.Packed{},
-		},
-		changed: make(chan struct{}), reader: newFollower(), asks: map[object.Ask][]time.Time{},
-	}
-}
 
 // client is one instance's end of a redis.
 type client struct {
@@ -85,94 +25,6 @@ type client struct {
 }
 
 func (r *redis) client(name string) *client { return &client{redis: r, name: name} }
-
-// id returns the next ID of a tenure.
-func (r *redis) id(tenure int64, n int) object.LogID {
-	return object.LogID(strconv.FormatInt(tenure, 10) + "-" + strconv.Itoa(n))
-}
-
-// append is what the streamer does.
-func (r *redis) append(items ...object.LogItem) object.LogID {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.appendLocked(items)
-}
-
-func (r *redis) appendLocked(items []object.LogItem) object.LogID {
-	r.entries++
-	entry := object.LogEntry{ID: r.id(1000+r.entries, 1), Prev: r.now.logState.Tail, Items: items}
-	r.now.log = append(r.now.log, entry)
-	r.tell("log %s: %s", entry.ID, text(items))
-	s := &r.now.logState
-	s.Tail = entry.ID
-	for _, item := range items {
-		switch item.Kind {
-		case object.ItemResyncBegin:
-			if s.Resync.Lineage != item.Resync.Lineage {
-				s.Position = ""
-			}
-			s.Resync, s.Resyncing = item.Resync, true
-		case object.ItemResyncEnd:
-			s.Resyncing, s.Position = false, item.Version
-		case object.ItemPosition:
-			s.Position = item.Version
-		}
-	}
-	r.saveLocked()
-	close(r.changed)
-	r.changed = make(chan struct{})
-	return entry.ID
-}
-
-func (r *redis) saveLocked() { r.history = append(r.history, r.now.clone()) }
-
-// lose forgets the last writes.
-func (r *redis) lose(writes int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.tell("%d writes are lost", writes)
-	r.history = r.history[:len(r.history)-writes]
-	r.now = r.history[len(r.history)-1].clone()
-	r.reader = newFollower() // mirrors that have seen more reload
-	for _, entry := range r.now.feed {
-		if err := r.reader.apply(entry); err != nil {
-			r.faults = append(r.faults, err)
-		}
-	}
-}
-
-// trim drops the log's first entries.
-func (r *redis) trim(entries int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.tell("%d entries are trimmed", entries)
-	r.now.log = slices.Clone(r.now.log[entries:])
-}
-
-// take is what another instance does that finds the lease run out.
-func (r *redis) take(name string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.fence, r.until = name, time.Now().Add(5*time.Second)
-}
-
-func (r *redis) fail(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.down = err
-}
-
-func (r *redis) broken() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.down
-}
-
-func (r *redis) look() contents {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.now.clone()
-}
 
 func (c *client) Acquire(ctx context.Context) (object.SnapshotState, error) {
 	for {
@@ -244,15 +96,15 @@ func (c *client) Heads(context.Context) iter.Seq2[object.Head, error] {
 			yield(object.Head{}, err)
 			return
 		}
-		for _, p := range now.snapshot {
-			for range 2 { // twice, as a scan may
-				if !yield(p.Head, nil) {
+		for _, key := range inOrder(now.snapshot) {
+			for range 2 { // as a scan may
+				if !yield(now.snapshot[key].Head, nil) {
 					return
 				}
 			}
 		}
-		for _, head := range now.tombstones {
-			if !yield(head, nil) {
+		for _, key := range inOrder(now.tombstones) {
+			if !yield(now.tombstones[key], nil) {
 				return
 			}
 		}
@@ -261,8 +113,9 @@ func (c *client) Heads(context.Context) iter.Seq2[object.Head, error] {
 
 func (c *client) Hashes(context.Context) iter.Seq2[object.ListedItem, error] {
 	return func(yield func(object.ListedItem, error) bool) {
-		for _, p := range c.look().snapshot {
-			if !yield(itemOf(p), c.broken()) {
+		now := c.look().snapshot
+		for _, key := range inOrder(now) {
+			if !yield(itemOf(now[key]), c.broken()) {
 				return
 			}
 		}
@@ -270,6 +123,11 @@ func (c *client) Hashes(context.Context) iter.Seq2[object.ListedItem, error] {
 			c.onHashes()
 		}
 	}
+}
+
+// inOrder returns m's keys so that a story can be told again.
+func inOrder[T any](m map[object.Key]T) []object.Key {
+	return slices.SortedFunc(maps.Keys(m), object.Key.Compare)
 }
 
 func (c *client) ReadLog(ctx context.Context, after object.LogID, wait time.Duration) ([]object.LogEntry, error) {
@@ -348,28 +206,6 @@ func (c *client) Bodies(_ context.Context, listedID string) (map[object.Key]obje
 	return maps.Clone(c.now.bodies), true, nil
 }
 
-// put is what the verifier does.
-func (r *redis) put(listed object.Listed) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.now.listed = listed
-	r.now.wants, r.now.bodies = map[object.Key]bool{}, map[object.Key]object.Packed{}
-}
-
-// give hands over what is wanted of bodies.
-func (r *redis) give(bodies map[object.Key]object.Packed) (given int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for key := range r.now.wants {
-		if body, ok := bodies[key]; ok {
-			r.now.bodies[key] = body
-			delete(r.now.wants, key)
-			given++
-		}
-	}
-	return given
-}
-
 func (c *client) Publish(_ context.Context, p object.Publication) (object.LogID, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -407,7 +243,7 @@ func (c *client) Publish(_ context.Context, p object.Publication) (object.LogID,
 }
 
 func (c *client) applyLocked(p object.Publication) object.LogID {
-	now := &c.now
+	now, before := &c.now, c.now.state
 	p.Entry.ID, p.Entry.Prev = c.id(2000+c.tenures, len(c.writes)+1), now.state.Tail
 	for _, change := range p.Entry.Changes {
 		if change.Type == object.Deleted {
@@ -434,13 +270,13 @@ func (c *client) applyLocked(p object.Publication) object.LogID {
 	now.feed = append(now.feed, p.Entry)
 	c.tell("feed %s: hold=%v barrier=%q %s%s, state %s", p.Entry.ID, p.Entry.Hold, p.Entry.Barrier, p.Entry.Lineage, changesText(p.Entry.Changes), stateText(p.State))
 	c.writes = append(c.writes, p)
-	c.checkLocked(p)
+	c.checkLocked(before, p)
 	c.saveLocked()
 	return p.Entry.ID
 }
 
 // checkLocked looks for faults of the aggregator.
-func (c *client) checkLocked(p object.Publication) {
+func (c *client) checkLocked(before object.SnapshotState, p object.Publication) {
 	fault := func(format string, args ...any) {
 		c.faults = append(c.faults, fmt.Errorf("entry %s: %w", p.Entry.ID, fmt.Errorf(format, args...)))
 	}
@@ -456,6 +292,9 @@ func (c *client) checkLocked(p object.Publication) {
 	if !p.Entry.Hold && (p.State.Resyncing || !p.State.Synced || p.State.Freshness != p.Entry.Freshness) {
 		fault("shown, but the state is %+v", p.State)
 	}
+	if before.Resyncing && !p.State.Resyncing && p.State.Checkpoint == before.Checkpoint {
+		fault("a new tenure reads from %s, and would not know of the resync", before.Checkpoint)
+	}
 	for key := range c.now.tombstones {
 		if _, live := c.now.snapshot[key]; live {
 			fault("%v is live and has a tombstone", key)
@@ -466,45 +305,4 @@ func (c *client) checkLocked(p object.Publication) {
 // itemOf is what a list says of p.
 func itemOf(p object.Packed) object.ListedItem {
 	return object.ListedItem{Key: p.Key, UID: p.UID, Version: p.Version, Hash: object.Hash(p.Data)}
-}
-
-func (r *redis) tell(format string, args ...any) {
-	r.story = append(r.story, fmt.Sprintf(format, args...))
-}
-
-func text(items []object.LogItem) string {
-	var b strings.Builder
-	for _, item := range items {
-		switch item.Kind {
-		case object.ItemRecord:
-			fmt.Fprintf(&b, " %s", headText(item.Packed.Head))
-		case object.ItemPosition:
-			fmt.Fprintf(&b, " position %s", item.Version)
-		case object.ItemResyncBegin:
-			fmt.Fprintf(&b, " begin(%s)", item.Resync.Lineage)
-		case object.ItemResyncEnd:
-			fmt.Fprintf(&b, " end(%s)", item.Version)
-		}
-	}
-	return b.String()
-}
-
-func headText(h object.Head) string {
-	if h.Deleted {
-		return fmt.Sprintf("-%v@%s(%s)", h.Key, h.Version, h.UID)
-	}
-	return fmt.Sprintf("%v@%s(%s)", h.Key, h.Version, h.UID)
-}
-
-func changesText(changes []object.Change) string {
-	var b strings.Builder
-	for _, change := range changes {
-		fmt.Fprintf(&b, " %v %s", change.Type, headText(change.Object.Head))
-	}
-	return b.String()
-}
-
-func stateText(s object.SnapshotState) string {
-	return fmt.Sprintf("%s synced=%v resyncing=%v streamed=%s verified=%s floor=%s barrier=%s checkpoint=%s",
-		s.Lineage, s.Synced, s.Resyncing, s.Freshness.Streamed, s.Freshness.Verified, s.Floor, s.Barrier, s.Checkpoint)
 }

@@ -56,6 +56,7 @@ func (s *State) begin(resync object.Resync) {
 	s.lineage, s.schema, s.synced, s.rewrite = resync.Lineage, "", false, false
 	s.floor, s.verified, s.verifiedAt = "", "", time.Time{}
 	s.position, s.positionAt = "", time.Time{}
+	s.outdated, s.garbage = append(s.outdated, s.garbage...), nil // what was old in the old lineage
 	s.sweep()
 }
 

@@ -170,7 +170,7 @@ func (w *world) checkDrift(rt *rapid.T, s *statement, got object.Drift) {
 			want.Missing++
 		case !same:
 			want.Stale++
-		case s.of == w.tenure && s.audit.covers(w.tenure.state) && !slices.Equal(have.Data, s.bodies[item.Key].Data):
+		case s.of == w.tenure && s.audit.covers(w.tenure.state) && w.tenure.state.heads[item.Key].step <= s.audit.step && !slices.Equal(have.Data, s.bodies[item.Key].Data):
 			want.Altered++
 		}
 	}
@@ -185,9 +185,11 @@ func (w *world) checkDrift(rt *rapid.T, s *statement, got object.Drift) {
 }
 
 func (w *world) actions() map[string]func(*rapid.T) {
-	keys := []object.Key{{Namespace: "a", Name: "zz"}, {Namespace: "a-b", Name: "zz"}, {Name: "node"}, {Namespace: "a", Name: "y"}}
+	keys := []object.Key{{Namespace: "a", Name: "zz"}, {Namespace: "a-b", Name: "zz"}, {Name: "node"}}
 	write := func(rt *rapid.T) {
-		w.api.write(rapid.SampledFrom(keys).Draw(rt, "key"), rapid.Bool().Draw(rt, "remove"))
+		for range rapid.IntRange(1, 3).Draw(rt, "writes") {
+			w.api.write(rapid.SampledFrom(keys).Draw(rt, "key"), rapid.Bool().Draw(rt, "remove"))
+		}
 		w.streamer.watch()
 	}
 	deliver := func(rt *rapid.T) {
@@ -196,22 +198,29 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		}
 		w.streamer.deliver(rt)
 	}
+	complete := func(rt *rapid.T) {
+		if r := w.streamer.resync; r != nil {
+			w.streamer.end(rt, rapid.IntRange(r.rev, w.api.rev).Draw(rt, "R"))
+		}
+	}
 	merge := func(rt *rapid.T) { w.merge(rt, rapid.IntRange(1, 5).Draw(rt, "entries")) }
 	return map[string]func(*rapid.T){
-		"write": write, "write more": write, "write on": write,
-		"deliver": deliver, "deliver more": deliver, "deliver on": deliver,
-		"merge": merge, "merge more": merge, "merge on": merge,
+		"write": write, "deliver": deliver, "merge": merge, "complete the list": complete,
+		"write, deliver":        func(rt *rapid.T) { write(rt); deliver(rt) },
+		"deliver, merge":        func(rt *rapid.T) { deliver(rt); merge(rt) },
+		"write, deliver, merge": func(rt *rapid.T) { write(rt); deliver(rt); merge(rt) },
+		"a whole list":          func(rt *rapid.T) { w.streamer.begin(0); deliver(rt); complete(rt); merge(rt) },
+		"verify": func(rt *rapid.T) {
+			if w.streamer.lineage == w.redis.look().logState.Resync.Lineage && w.merge(rt, 100) {
+				w.adopt(rt, w.list(false))
+			}
+		},
 		"other writes": func(*rapid.T) { w.api.rev += 2 },
 		"lose events":  func(rt *rapid.T) { w.streamer.lose(rt) },
 		"list again":   func(*rapid.T) { w.streamer.begin(0) },
 		"list again, only partly": func(*rapid.T) {
 			if w.streamer.resync != nil {
 				w.streamer.resync, w.streamer.mustList = nil, true
-			}
-		},
-		"complete the list": func(rt *rapid.T) {
-			if r := w.streamer.resync; r != nil {
-				w.streamer.end(rt, rapid.IntRange(r.rev, w.api.rev).Draw(rt, "R"))
 			}
 		},
 		"new schema": func(*rapid.T) { w.api.schema++ },
@@ -304,7 +313,11 @@ func (w *world) settle(rt *rapid.T) {
 func TestWorld(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(rt)
-		rt.Repeat(w.actions())
+		actions := w.actions()
+		if rapid.Bool().Draw(rt, "begin in sync") {
+			actions["a whole list"](rt)
+		}
+		rt.Repeat(actions)
 		w.redis.onPublish = nil
 		w.settle(rt)
 		w.api.rev++

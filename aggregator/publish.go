@@ -64,8 +64,8 @@ func (t *tenure) barrier() object.Version {
 // that what it finds is not for readers who are below.
 func (t *tenure) publication(p *piece, barrier object.Version) object.Publication {
 	s := t.last
-	if s.Lineage != p.lineage {
-		s.Synced, s.Freshness, s.Barrier = false, object.Freshness{}, "" // their versions say nothing any more
+	if s.Lineage != p.lineage { // the old one's versions say nothing any more, nor does the log before
+		s.Synced, s.Freshness, s.Barrier, s.Checkpoint = false, object.Freshness{}, "", t.resyncFrom
 	}
 	s.Lineage, s.ClusterUID, s.Schema, s.Floor = p.lineage, p.clusterUID, p.schema, p.floor
 	s.Objects, s.Received, s.Expect = p.objects, p.received, p.expect
@@ -90,7 +90,8 @@ func (t *tenure) publication(p *piece, barrier object.Version) object.Publicatio
 func (t *tenure) complete(next *object.Publication) {
 	s := &next.State
 	s.Listed, s.Checkpoint = t.done, t.checkpoint()
-	s.Resyncing = t.state.resyncing || t.state.torn || t.owes
+	unfinished := t.state.resyncing || t.state.torn || t.owes
+	s.Resyncing = unfinished || s.Resyncing && !t.whole() // the new tenure reads from before it
 	next.TrimBefore = t.trimBefore(s.Checkpoint)
 	if t.round != nil && t.round.adopted {
 		t.round.count(s)

@@ -148,6 +148,13 @@ func (r *rig) give(heads ...string) {
 	r.wait(lookEvery)
 }
 
+// reports is how many there were.
+func (r *rig) reports() int {
+	r.redis.mu.Lock()
+	defer r.redis.mu.Unlock()
+	return len(r.redis.statuses)
+}
+
 // status is what was reported last.
 func (r *rig) status() object.Status {
 	r.redis.mu.Lock()

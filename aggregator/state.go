@@ -140,18 +140,16 @@ func (s *State) Freshness() object.Freshness {
 	return object.Freshness{Streamed: s.position, StreamedAt: s.positionAt, Verified: s.verified, VerifiedAt: s.verifiedAt}
 }
 
-// sweep drops the tombstones that the floor has passed.
+// sweep drops the tombstones that the floor has passed, and those of older lineages.
 func (s *State) sweep() {
 	s.swept = s.steps
-	for key, e := range s.heads {
-		switch {
-		case !e.deleted:
-		case e.generation != s.generation:
-			delete(s.heads, key)
+	old := func(e *head) bool { return e.generation != s.generation }
+	for _, key := range s.keys(func(e *head) bool { return e.deleted && (old(e) || !e.version.Newer(s.floor)) }) {
+		if old(s.heads[key]) {
 			s.outdated = append(s.outdated, key)
-		case !e.version.Newer(s.floor):
-			delete(s.heads, key)
+		} else {
 			s.garbage = append(s.garbage, key)
 		}
+		delete(s.heads, key)
 	}
 }

@@ -53,8 +53,10 @@ func (a *Aggregator) begin(ctx, writing context.Context, published object.Snapsh
 	return &tenure{
 		Aggregator: a, writing: writing, state: state, last: published,
 		read: published.Checkpoint, done: published.Listed, stirred: published.Resyncing,
-		trimmable: []mark{{}}, // the entries before us: we do not know them one by one
-		asked:     map[object.Ask]time.Time{},
+		// The entries before us we do not know one by one.
+		trimmable: []mark{{}},
+		// If a complete list is needed, it may be in the log already.
+		asked: map[object.Ask]time.Time{object.AskResync: time.Now()},
 	}, nil
 }
 
@@ -157,7 +159,7 @@ func (t *tenure) overtaken(err error) {
 func (t *tenure) mend(ctx context.Context) {
 	switch {
 	case t.state.resyncing:
-	case t.state.gap:
+	case t.state.gap, t.state.torn:
 		t.insist(ctx, object.AskResync)
 	case t.state.Settled() && !t.whole():
 		t.insist(ctx, object.AskAdvance)

@@ -122,7 +122,8 @@ type streamer struct {
 	rewriting bool          // the last resync that began rewrites
 	pending   []object.Head // events not yet delivered
 	seen      int           // of api.events, those that are in pending or were
-	delivered []object.Head // since the lineage, or the resync that runs, began
+	delivered []object.Head // of the lineage; of those, the resync that runs delivered
+	own       int           // the last so many
 	resync    *relist       // that runs
 	mustList  bool          // the next thing is a resync
 }
@@ -149,8 +150,11 @@ func (s *streamer) watch() {
 // begin begins a resync: a new connection.
 func (s *streamer) begin(expect int64) {
 	s.rewriting = s.rewriting || s.schema != s.api.schema
-	s.resync, s.mustList = &relist{rev: s.api.rev, initial: slices.Collect(maps.Values(s.api.live))}, false
-	s.pending, s.delivered, s.seen = nil, nil, len(s.api.events)
+	s.resync, s.mustList = &relist{rev: s.api.rev}, false
+	for _, key := range inOrder(s.api.live) {
+		s.resync.initial = append(s.resync.initial, s.api.live[key])
+	}
+	s.pending, s.own, s.seen = nil, 0, len(s.api.events)
 	s.redis.append(object.LogItem{Kind: object.ItemResyncBegin, Resync: object.Resync{
 		Lineage: s.lineage, ClusterUID: s.api.cluster, Schema: strconv.Itoa(s.api.schema), Rewrite: s.rewriting, Expect: expect,
 	}})
@@ -178,8 +182,17 @@ func (s *streamer) records(heads []object.Head) []object.LogItem {
 	for _, head := range heads {
 		items = append(items, object.LogItem{Kind: object.ItemRecord, Packed: s.api.pack(head)})
 		s.delivered = append(s.delivered, head)
+		s.own++
 	}
 	return items
+}
+
+// repeatable is what may come again: in a resync, only what belongs to it.
+func (s *streamer) repeatable() []object.Head {
+	if s.resync != nil {
+		return s.delivered[len(s.delivered)-s.own:]
+	}
+	return s.delivered
 }
 
 // deliver appends some of what is to be delivered, in any order, and some of it again.
@@ -189,9 +202,9 @@ func (s *streamer) deliver(rt *rapid.T) {
 	if s.resync != nil {
 		s.resync.initial, now = some(rt, s.resync.initial, now)
 	}
-	if len(s.delivered) > 0 {
-		for range rapid.IntRange(0, 2).Draw(rt, "again") {
-			now = append(now, rapid.SampledFrom(s.delivered).Draw(rt, "repeated"))
+	if before := s.repeatable(); len(before) > 0 {
+		for range rapid.IntRange(0, 3).Draw(rt, "again") {
+			now = append(now, rapid.SampledFrom(before).Draw(rt, "repeated"))
 		}
 	}
 	items := s.records(shuffled(rt, now))
@@ -232,7 +245,7 @@ func (s *streamer) resume() {
 	}
 	s.resync, s.mustList = nil, log.Resyncing || log.Position == ""
 	s.pending, s.seen = nil, len(s.api.events)
-	s.delivered = slices.DeleteFunc(s.delivered, func(e object.Head) bool { return e.Version.Newer(log.Position) })
+	s.delivered, s.own = slices.DeleteFunc(s.delivered, func(e object.Head) bool { return e.Version.Newer(log.Position) }), 0
 	for _, e := range s.api.events {
 		if e.Version.Newer(log.Position) {
 			s.pending = append(s.pending, e)

@@ -23,7 +23,7 @@ func check(ctx context.Context, l *lab, r *result) error {
 		want  map[string]compare.Object
 	)
 	group.Go(func() (err error) {
-		list, err = reader.Fetch(ctx, l.http, l.url("apiserver"), "/api/v1/pods")
+		list, err = reader.Fetch(ctx, l.http, l.api(), "/api/v1/pods")
 		return err
 	})
 	group.Go(func() (err error) {

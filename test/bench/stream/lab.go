@@ -68,7 +68,7 @@ func openLab(ctx context.Context, cfg config, say func(string, ...any)) (*lab, e
 		}
 	}
 	return l, process.Poll(ctx, 30*time.Second, "KRM's API server", func(ctx context.Context) error {
-		_, err := process.Scrape(ctx, l.url("apiserver"))
+		_, err := process.Scrape(ctx, l.api())
 		return err
 	})
 }
@@ -82,7 +82,8 @@ func makeDir(keep string) (string, error) {
 
 func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
 
-func (l *lab) url(role string) string { return fmt.Sprintf("http://127.0.0.1:%d", l.ports[role]) }
+// api is where KRM's API server is.
+func (l *lab) api() string { return fmt.Sprintf("http://127.0.0.1:%d", l.ports["apiserver"]) }
 
 func (l *lab) start(role string) error {
 	args := map[string][]string{

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,7 +81,7 @@ func (l *lab) reached(ctx context.Context, path string) (uint64, error) {
 }
 
 func (l *lab) get(ctx context.Context, path string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url("apiserver")+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, l.api()+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +105,7 @@ func weigh(ctx context.Context, l *lab, r *result) error {
 		return fmt.Errorf("weigh the snapshot: %w", err)
 	}
 	r.redisBytes = float64(bytes) / float64(count)
-	metrics, err := process.Scrape(ctx, l.url("apiserver"))
+	metrics, err := process.Scrape(ctx, l.api())
 	if err != nil {
 		return err
 	}
@@ -127,6 +128,10 @@ func weigh(ctx context.Context, l *lab, r *result) error {
 // flood lets events come as fast as they are read.
 func flood(ctx context.Context, l *lab, r *result) error {
 	before, err := l.usage()
+	if err != nil {
+		return err
+	}
+	machine, err := process.MachineSeconds()
 	if err != nil {
 		return err
 	}
@@ -154,15 +159,22 @@ func flood(ctx context.Context, l *lab, r *result) error {
 	if err != nil {
 		return err
 	}
+	others, err := process.MachineSeconds()
+	if err != nil {
+		return err
+	}
 	r.events, r.seconds = int(last-head), took.Seconds()
 	r.eventsPerSecond = float64(r.events) / r.seconds
 	r.lag = took - sending
 	r.cpu = map[string]float64{}
+	r.others = (others - machine) / r.seconds
 	for name := range after {
+		r.others -= (after[name].CPUSeconds - before[name].CPUSeconds) / r.seconds
 		r.cpu[name] = (after[name].CPUSeconds - before[name].CPUSeconds) / float64(r.events)
 		l.say("%-10s %5.1f µs of CPU per event, %.2f CPUs, %d MB resident", name, r.cpu[name]*1e6, r.cpu[name]*r.eventsPerSecond, after[name].RSS>>20)
 	}
-	l.say("%d events in %.1f s, %.0f/s; the mirror had the last one %.1f s after it was read", r.events, r.seconds, r.eventsPerSecond, r.lag.Seconds())
+	l.say("%d events in %.1f s, %.0f/s; the mirror had the last one %.1f s after it was read; others on this machine took %.2f of its %d CPUs",
+		r.events, r.seconds, r.eventsPerSecond, r.lag.Seconds(), r.others, runtime.NumCPU())
 	return nil
 }
 
@@ -172,7 +184,7 @@ func pace(ctx context.Context, l *lab, r *result) error {
 	if err := process.Pause(ctx, 3*time.Second); err != nil {
 		return err
 	}
-	before, err := process.Scrape(ctx, l.url("apiserver"))
+	before, err := process.Scrape(ctx, l.api())
 	if err != nil {
 		return err
 	}
@@ -187,7 +199,7 @@ func pace(ctx context.Context, l *lab, r *result) error {
 	if err := l.await(ctx, l.world.Head(), time.Minute); err != nil {
 		return err
 	}
-	after, err := process.Scrape(ctx, l.url("apiserver"))
+	after, err := process.Scrape(ctx, l.api())
 	if err != nil {
 		return err
 	}

@@ -133,8 +133,7 @@ func (c *churn) createWidget() func(context.Context) error {
 	space, name, size := c.world.space(c.counter), c.world.name("churn", c.counter), c.counter
 	c.made = append(c.made, space+"/"+name)
 	return func(ctx context.Context) error {
-		_, err := c.world.create(ctx, widgets, newWidget(space, name, size, "churning"))
-		return err
+		return c.world.create(ctx, widgets, newWidget(space, name, size, "churning"))
 	}
 }
 

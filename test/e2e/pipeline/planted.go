@@ -46,7 +46,7 @@ const widgetHash = "krm:{widgets." + widgetGroup + "}:snapshot"
 // plant creates victim, lets spoil change what is stored of it, makes KRM's API
 // server read that, and wants the comparison to find exactly missing and different.
 func (h *house) plant(ctx context.Context, r *result, victim piece, missing, different []piece, spoil func(*redis.Client, []byte) error) error {
-	if _, err := h.world.create(ctx, victim.kind, victim.object); err != nil {
+	if err := h.world.create(ctx, victim.kind, victim.object); err != nil {
 		return err
 	}
 	if err := h.settle(ctx); err != nil {
@@ -155,7 +155,7 @@ func alteredOnly(truth, got object.Record) bool {
 		}
 	}
 	var a, b widget
-	if json.Unmarshal(truth.Body, &a) != nil || json.Unmarshal(got.Body, &b) != nil || truth.Head.Version != got.Head.Version {
+	if json.Unmarshal(truth.Body, &a) != nil || json.Unmarshal(got.Body, &b) != nil || truth.Version != got.Version {
 		return false
 	}
 	x, y := a.Metadata, b.Metadata

@@ -59,13 +59,12 @@ func (w *world) name(what string, number int) string {
 
 func (w *world) space(number int) string { return w.spaces[number%len(w.spaces)] }
 
-// create creates an object and returns it as the API server has it then.
-func (w *world) create(ctx context.Context, k kind, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	made, err := w.client.Resource(k.GroupVersionResource).Namespace(o.GetNamespace()).Create(ctx, o, metav1.CreateOptions{})
+func (w *world) create(ctx context.Context, k kind, o *unstructured.Unstructured) error {
+	_, err := w.client.Resource(k.GroupVersionResource).Namespace(o.GetNamespace()).Create(ctx, o, metav1.CreateOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("create %s %s/%s: %w", k.name(), o.GetNamespace(), o.GetName(), err)
+		return fmt.Errorf("create %s %s/%s: %w", k.name(), o.GetNamespace(), o.GetName(), err)
 	}
-	return made, nil
+	return nil
 }
 
 // patch merges a JSON text into the object at key.
@@ -155,8 +154,7 @@ func (p piece) key() string {
 
 func (w *world) createAll(ctx context.Context, pieces []piece) error {
 	return each(ctx, pieces, func(ctx context.Context, p piece) error {
-		_, err := w.create(ctx, p.kind, p.object)
-		return err
+		return w.create(ctx, p.kind, p.object)
 	})
 }
 

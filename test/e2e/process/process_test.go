@@ -81,6 +81,9 @@ func TestUsage(t *testing.T) {
 	if usage.RSS < 1<<20 || usage.PeakRSS < usage.RSS {
 		t.Errorf("usage of this process: %+v", usage)
 	}
+	if machine, err := MachineSeconds(); err != nil || machine < usage.CPUSeconds {
+		t.Errorf("the machine has used %v s, this process %v s: %v", machine, usage.CPUSeconds, err)
+	}
 	if _, err := ReadUsage(0); err == nil {
 		t.Error("process 0 has a usage")
 	}

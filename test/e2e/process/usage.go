@@ -65,3 +65,29 @@ func kilobytes(status, field string) int64 {
 	}
 	return n << 10
 }
+
+// MachineSeconds is the CPU time that everything on this machine has taken since it
+// was started: user and system time, interrupts, and what a hypervisor gave to others.
+func MachineSeconds() (float64, error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, fmt.Errorf("read the machine's usage: %w", err)
+	}
+	line, _, _ := strings.Cut(string(stat), "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return 0, fmt.Errorf("read the machine's usage: %q is not what proc(5) says", line)
+	}
+	var ticks float64
+	for i, field := range fields[1:9] {
+		if i == 3 || i == 4 { // idle and iowait
+			continue
+		}
+		n, err := strconv.ParseFloat(field, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the machine's usage: %w", err)
+		}
+		ticks += n
+	}
+	return ticks / ticksPerSecond, nil
+}
