@@ -216,10 +216,8 @@ func TestPieces(t *testing.T) {
 	f(5000, 0)
 	s.Merge(items("begin L1", "end 12000"), b)
 	f(0, maxForgotten) // there is time for the others
-	s.Merge(items("a/x@12001", "-a/x@12002"), b)
-	f(2, maxForgotten)
 	s.Merge(items("begin L2"), b)
-	f(0, 5001-2*maxForgotten) // before the lineage is synced nothing of the old one may be left
+	f(0, 5000-maxForgotten) // before the lineage is synced nothing of the old one may be left
 	big := packed("a/big@7")
 	big.Data = make([]byte, maxBytes)
 	s.Merge([]object.LogItem{{Kind: object.ItemRecord, Packed: big}, {Kind: object.ItemRecord, Packed: packed("a/x@8")}}, b)

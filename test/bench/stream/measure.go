@@ -4,13 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -189,13 +186,13 @@ func pace(ctx context.Context, l *lab, r *result) error {
 		return err
 	}
 	sampling, stop := context.WithCancel(ctx)
-	samples := make(chan []time.Duration, 1)
+	samples := make(chan []sample, 1)
 	go func() { samples <- l.sample(sampling) }()
-	head := l.world.Head()
+	head, began := l.world.Head(), time.Now()
 	l.source.Pace(ctx, l.cfg.rate, l.cfg.pace)
 	r.pacedRate = float64(l.world.Head()-head) / l.cfg.pace.Seconds()
 	stop()
-	delays := <-samples
+	taken := <-samples
 	if err := l.await(ctx, l.world.Head(), time.Minute); err != nil {
 		return err
 	}
@@ -203,52 +200,17 @@ func pace(ctx context.Context, l *lab, r *result) error {
 	if err != nil {
 		return err
 	}
+	delays := delaysOf(taken)
 	r.samples = len(delays)
 	r.p50, r.p99 = quantile(delays, 0.5), quantile(delays, 0.99)
 	inner := func(q float64) float64 { return 1000 * after.Quantile(q, before, "krm_mirror_delay_seconds", ofPods) }
 	r.innerP50, r.innerP99 = inner(0.5), inner(0.99)
 	l.say("at %.0f events/s: p50 %.1f ms, p99 %.1f ms, worst %.1f ms of %d samples; from the streamer on, by KRM's own account: p50 %.1f ms, p99 %.1f ms",
 		r.pacedRate, ms(r.p50), ms(r.p99), ms(quantile(delays, 1)), r.samples, r.innerP50, r.innerP99)
+	for _, stall := range stalls(taken) {
+		l.say("stall of %.0f ms, %.1f s after the beginning", ms(stall.took), stall.sent.Sub(began).Seconds())
+	}
 	return nil
-}
-
-func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-// quantile expects sorted delays.
-func quantile(delays []time.Duration, q float64) time.Duration {
-	if len(delays) == 0 {
-		return 0
-	}
-	return delays[max(0, int(math.Ceil(q*float64(len(delays))))-1)]
-}
-
-// sample follows every tenth event until ctx ends, each by itself: while the mirror
-// stands still, all that come meanwhile count.
-func (l *lab) sample(ctx context.Context) (delays []time.Duration) {
-	for len(l.source.Sent()) > 0 { // from before
-		<-l.source.Sent()
-	}
-	var (
-		mu       sync.Mutex
-		watchers sync.WaitGroup
-	)
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case sent := <-l.source.Sent():
-			watchers.Go(func() {
-				took, ok := l.visible(context.WithoutCancel(ctx), sent)
-				mu.Lock()
-				defer mu.Unlock()
-				if ok {
-					delays = append(delays, took)
-				}
-			})
-		}
-	}
-	watchers.Wait()
-	slices.Sort(delays)
-	return delays
 }
 
 // visible returns how long it took until the mirror showed the event, or a later one

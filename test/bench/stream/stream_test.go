@@ -45,3 +45,19 @@ func TestQuantile(t *testing.T) {
 		t.Error("quantile of nothing")
 	}
 }
+
+func TestStalls(t *testing.T) {
+	began := time.Now()
+	at := func(after, took int) sample {
+		return sample{began.Add(time.Duration(after) * time.Millisecond), time.Duration(took) * time.Millisecond}
+	}
+	// Two stalls: 300 ms from 100 on, 150 ms from 900 on.
+	taken := []sample{at(900, 150), at(0, 3), at(100, 300), at(200, 200), at(300, 101), at(500, 4), at(1000, 50)}
+	got := stalls(taken)
+	if len(got) != 2 || got[0] != at(100, 300) || got[1] != at(900, 150) {
+		t.Errorf("stalls: %v", got)
+	}
+	if delays := delaysOf(taken); len(delays) != 7 || delays[0] != 3*time.Millisecond || delays[6] != 300*time.Millisecond {
+		t.Errorf("delays: %v", delays)
+	}
+}
