@@ -12,8 +12,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kubernetes-resource-monitor/krm/client"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
+	"github.com/kubernetes-resource-monitor/krm/test/e2e/process"
 )
 
 // plantedStory proves that the comparison can fail: it alters one stored object
@@ -58,6 +60,7 @@ func (h *house) plant(ctx context.Context, r *result, victim piece, missing, dif
 	if err != nil {
 		return fmt.Errorf("read what is stored of %s: %w", victim.key(), err)
 	}
+	h.krm["verifier"].Pause(10 * time.Second)
 	if err := spoil(raw, value); err != nil {
 		return fmt.Errorf("spoil %s: %w", victim.key(), err)
 	}
@@ -77,16 +80,29 @@ func (h *house) plant(ctx context.Context, r *result, victim piece, missing, dif
 	return nil
 }
 
-// mend verifies in full, wants exactly one altered object, and equality after it.
+// mend brings the verifier back, verifies in full, wants exactly one altered object,
+// and equality after it.
 func (h *house) mend(ctx context.Context, r *result) error {
 	before, _, err := h.drift(ctx)
 	if err != nil {
 		return err
 	}
+	if err := h.krm["verifier"].Restart(10*time.Second, nil); err != nil {
+		return err
+	}
 	if err := h.verify(ctx, true); err != nil {
 		return err
 	}
-	after, _, err := h.drift(ctx)
+	// The round that was waited for may have been the verifier's first, which need
+	// not be a full one.
+	var after client.Drift
+	err = process.Poll(ctx, time.Minute, "the full verification", func(ctx context.Context) (err error) {
+		after, _, err = h.drift(ctx)
+		if err == nil && after.Altered == before.Altered {
+			err = errors.New("no altered object was found")
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}

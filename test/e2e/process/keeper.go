@@ -93,6 +93,17 @@ func (k *Keeper) revive() (done bool) {
 	}
 }
 
+// Pause asks the program to end, kills it after grace, and keeps it away until
+// Restart.
+func (k *Keeper) Pause(grace time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p := k.current; p != nil {
+		k.current = nil
+		p.Stop(grace)
+	}
+}
+
 // Kill sends SIGKILL and starts the program again at once.
 func (k *Keeper) Kill() error { return k.replace((*Process).Kill, nil) }
 
