@@ -4,8 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
-
-	"github.com/tidwall/btree"
+	"sync"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
@@ -21,15 +20,14 @@ type draft struct {
 	last      object.LogID // the feed's last entry that is applied
 	hold      bool         // last has left the snapshot between two states
 	newest    object.Version
-	bytes     int64
-	tree      *btree.BTreeG[*Object]
+	contents  contents
 }
 
 // newDraft begins with what Redis said before the snapshot is read.
 func newDraft(state object.SnapshotState, load int) *draft {
 	return &draft{
 		load: load, lineage: state.Lineage, freshness: state.Freshness, barrier: state.Barrier, columns: state.Columns,
-		last: state.Tail, hold: state.Resyncing, newest: reached(state.Freshness), tree: newTree(),
+		last: state.Tail, hold: state.Resyncing, newest: reached(state.Freshness), contents: newContents(),
 	}
 }
 
@@ -37,38 +35,48 @@ func newDraft(state object.SnapshotState, load int) *draft {
 // verification may have been adopted before the stream had reached it.
 func reached(f object.Freshness) object.Version { return f.Streamed.Newest(f.Verified) }
 
-func (d *draft) set(o *Object) {
-	if before, replaced := d.tree.Set(o); replaced {
-		d.bytes -= before.size()
-	}
-	d.bytes += o.size()
+func (d *draft) set(o *Object) (before *Object) {
 	d.newest = d.newest.Newest(o.Version)
+	return d.contents.set(o)
 }
 
-func (d *draft) remove(head object.Head) {
-	if before, found := d.tree.Delete(&Object{path: head.Key.String()}); found {
-		d.bytes -= before.size()
-	}
+func (d *draft) remove(head object.Head) (before *Object) {
 	d.newest = d.newest.Newest(head.Version)
+	return d.contents.remove(head.Key)
 }
 
-// apply takes over one entry of the feed. objects are the new states of its
-// changes, nil for deletions.
+// apply takes over one entry of the feed and returns what that changed, in order.
+// objects are the new states of its changes, the last ones of deletions, and nil
+// where there is none that could be read. whole is false if watchers cannot be told
+// of all that changed: they have to read everything again.
 //
 // While the snapshot is loaded its entries are applied as they come, too: what a
 // scan found is never older than the feed was when it began, and nothing is served
 // before the feed has passed the end of the scan, so the last change of each key
 // decides, whatever the scan had seen of it. That holds even where versions cannot
 // be compared because a new lineage began.
-func (d *draft) apply(entry object.FeedEntry, objects []*Object) {
+func (d *draft) apply(entry object.FeedEntry, objects []*Object) (events []Event, whole bool) {
+	whole = entry.Barrier == "" && entry.Lineage == d.lineage
 	if entry.Lineage != d.lineage {
 		d.lineage, d.newest, d.barrier = entry.Lineage, "", ""
 	}
+	events = make([]Event, 0, len(entry.Changes))
 	for i, change := range entry.Changes {
-		if objects[i] == nil {
+		o := objects[i]
+		whole = whole && o != nil
+		switch {
+		case o == nil:
 			d.remove(change.Object.Head)
-		} else {
-			d.set(objects[i])
+		case change.Type == object.Deleted:
+			if before := d.remove(change.Object.Head); before != nil {
+				events = append(events, Event{Type: object.Deleted, Version: o.Version, Object: o, Before: before})
+			}
+		default:
+			event := Event{Type: object.Modified, Version: o.Version, Object: o, Before: d.set(o)}
+			if event.Before == nil {
+				event.Type = object.Added
+			}
+			events = append(events, event)
 		}
 	}
 	if entry.Columns != nil {
@@ -78,13 +86,14 @@ func (d *draft) apply(entry object.FeedEntry, objects []*Object) {
 	d.newest = d.newest.Newest(reached(entry.Freshness))
 	d.barrier = d.barrier.Newest(entry.Barrier)
 	d.last, d.hold = entry.ID, entry.Hold
+	return events, whole
 }
 
 // root returns the draft's present state; the draft may go on changing.
 func (d *draft) root(r object.Resource) *Root {
 	return &Root{
 		Resource: r, Freshness: d.freshness, Lineage: d.lineage, ID: d.last, Load: d.load, Barrier: d.barrier,
-		Columns: d.columns, Bytes: d.bytes, tree: d.tree.Copy(),
+		Columns: d.columns, Bytes: d.contents.bytes, contents: d.contents.copy(), copying: new(sync.Mutex),
 	}
 }
 

@@ -103,6 +103,9 @@ func (f *fakeFeed) publish(entry object.FeedEntry, edit func(*object.SnapshotSta
 			}
 		}
 		entry.Objects = int64(len(r.snapshot))
+		if entry.Lineage != r.state.Lineage {
+			r.state.Barrier = ""
+		}
 		r.state.Synced, r.state.Lineage, r.state.Freshness, r.state.Objects = true, entry.Lineage, entry.Freshness, entry.Objects
 		r.state.Barrier = entry.Barrier.Newest(r.state.Barrier)
 		if entry.Columns != nil {
@@ -171,6 +174,15 @@ func (f *fakeFeed) Scan(ctx context.Context) iter.Seq2[object.Record, error] {
 	}
 }
 
+func (f *fakeFeed) Tail(context.Context) (object.LogID, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down {
+		return "", errAway
+	}
+	return f.redis.state.Tail, nil
+}
+
 func (f *fakeFeed) Read(ctx context.Context, after object.LogID, wait time.Duration) ([]object.FeedEntry, error) {
 	deadline := time.After(wait)
 	for {
@@ -207,7 +219,7 @@ func (f *fakeFeed) Unpack(_ context.Context, p object.Packed) (object.Record, er
 }
 
 // contents shows what a root holds, as key=version.
-func contents(root *Root) []string {
+func contentsOf(root *Root) []string {
 	var list []string
 	for o := range root.All("") {
 		list = append(list, o.Key.String()+"="+string(o.Version))

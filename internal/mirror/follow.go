@@ -29,6 +29,8 @@ type follower struct {
 	first  bool         // the entry of the draft's own ID may still come
 	shown  bool         // a root of this load has been published
 	behind bool         // Redis said that there is more, but the last read brought nothing
+	events []Event      // what has changed since the last root
+	torn   bool         // and something that watchers cannot be told
 }
 
 // follow applies the feed to d and publishes a root at each complete state, until
@@ -87,7 +89,7 @@ func (f *follower) step(ctx context.Context) (reload, error) {
 		}
 	}
 	if f.first = false; len(entries) == 0 {
-		return f.show(object.FeedEntry{Objects: int64(f.draft.tree.Len())}), nil
+		return f.show(object.FeedEntry{Objects: int64(f.draft.contents.tree.Len())}), nil
 	}
 	return reloadNone, nil
 }
@@ -123,8 +125,8 @@ func (f *follower) apply(ctx context.Context, entry object.FeedEntry) error {
 	objects := make([]*Object, len(entry.Changes))
 	broken := false
 	for i, change := range entry.Changes {
-		if change.Type == object.Deleted {
-			continue
+		if change.Type == object.Deleted && (!f.shown || len(change.Object.Data) == 0) {
+			continue // there are no watchers yet, or nobody saw the deletion
 		}
 		record, err := f.feed.Unpack(ctx, change.Object)
 		if err == nil {
@@ -141,9 +143,10 @@ func (f *follower) apply(ctx context.Context, entry object.FeedEntry) error {
 	if broken {
 		f.options.OnUnreadable(ctx, f.resource)
 	}
-	f.draft.apply(entry, objects)
+	events, whole := f.draft.apply(entry, objects)
 	f.first = false
 	if f.shown {
+		f.events, f.torn = append(f.events, events...), f.torn || !whole
 		f.metrics.applied.Add(float64(len(entry.Changes)))
 	}
 	return nil
@@ -154,22 +157,30 @@ func (f *follower) apply(ctx context.Context, entry object.FeedEntry) error {
 func (f *follower) show(entry object.FeedEntry) reload {
 	d := f.draft
 	if d.hold || compareID(d.last, f.target) < 0 {
+		if before := f.Root(); before != nil && f.shown {
+			f.Mirror.show(shown{root: before, read: d.last, hold: true})
+		}
 		return reloadNone
 	}
-	if entry.Objects != int64(d.tree.Len()) && time.Since(f.counts) > time.Minute {
+	if entry.Objects != int64(d.contents.tree.Len()) && time.Since(f.counts) > time.Minute {
 		// A mirror that differs from the snapshot must heal by itself. If that did
 		// not help, the number is wrong and not the mirror.
 		f.counts = time.Now()
-		f.log.Error("mirror has another number of objects than the snapshot", "mirror", d.tree.Len(), "snapshot", entry.Objects, "entry", entry.ID)
+		f.log.Error("mirror has another number of objects than the snapshot", "mirror", d.contents.tree.Len(), "snapshot", entry.Objects, "entry", entry.ID)
 		return reloadCount
 	}
 	if !f.shown && !d.reaches(f.seen[d.lineage]) {
 		// Redis went back, perhaps even to a lineage before this one.
 		return reloadNone
 	}
+	if n := len(f.events); n > 0 && !f.torn {
+		// All changes up to a change of the stream are known, whether or not the position says so.
+		d.freshness.Streamed = d.freshness.Streamed.Newest(f.events[n-1].Version)
+	}
 	f.seen[d.lineage] = d.newest
 	root := d.root(f.resource)
-	f.root.Store(root)
+	f.remember(root)
+	f.Mirror.show(shown{root: root, read: d.last})
 	if f.onPublish != nil {
 		f.onPublish(root)
 	}
@@ -180,6 +191,23 @@ func (f *follower) show(entry object.FeedEntry) reload {
 	f.shown = true
 	f.following(root)
 	return reloadNone
+}
+
+// remember takes the way to root into the history, or begins that anew.
+func (f *follower) remember(root *Root) {
+	events, torn := f.events, f.torn
+	f.events, f.torn = nil, false
+	if f.shown && !torn {
+		bytes := f.options.HistoryBytes
+		if bytes == 0 {
+			bytes = max(16<<20, root.Bytes/4)
+		}
+		if f.history.extend(root, events, bytes, f.options.HistoryFor) {
+			return
+		}
+		f.log.Error("changes are not in the order of versions: watchers read everything anew", "version", string(root.Freshness.Streamed))
+	}
+	f.history.restart(root, root.newest())
 }
 
 // idle asks, when the feed has brought nothing for a while, whether Redis still

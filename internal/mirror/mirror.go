@@ -22,6 +22,8 @@ type Feed interface {
 	Scan(ctx context.Context) iter.Seq2[object.Record, error]
 	// Read returns the entries after that ID, oldest first; none after wait.
 	Read(ctx context.Context, after object.LogID, wait time.Duration) ([]object.FeedEntry, error)
+	// Tail returns the ID of the feed's last entry, "" if there is none.
+	Tail(ctx context.Context) (object.LogID, error)
 	// Unpack opens what a feed entry carries, or fails with object.ErrUnreadable. The
 	// caller owns the result.
 	Unpack(ctx context.Context, packed object.Packed) (object.Record, error)
@@ -33,6 +35,14 @@ type Options struct {
 	// OnUnreadable is called when objects of a resource had to be left out, because
 	// what Redis holds of them cannot be opened: a full verification repairs that.
 	OnUnreadable func(ctx context.Context, resource object.Resource)
+	// OnBehind is called when a reader waits for a version that the mirror has not
+	// reached: the streamer can be asked to move a quiet resource's position on.
+	OnBehind func(ctx context.Context, resource object.Resource)
+	// HistoryFor and HistoryBytes bound what is kept of the past, so that watches can
+	// go on from there and pages show one state: 5 min, and a quarter of what the
+	// objects take but at least 16 MiB, if 0.
+	HistoryFor   time.Duration
+	HistoryBytes int64
 	// Wait is how long one read of the feed waits for news; then the mirror asks
 	// whether Redis still knows what it knew. 5 s if 0.
 	Wait time.Duration
@@ -58,11 +68,15 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxBackoff, 5*time.Second)
 	orElse(&o.Every, 2*time.Second)
 	orElse(&o.ForgetAfter, 30*time.Second)
+	orElse(&o.HistoryFor, 5*time.Minute)
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
 	if o.OnUnreadable == nil {
 		o.OnUnreadable = func(context.Context, object.Resource) {}
+	}
+	if o.OnBehind == nil {
+		o.OnBehind = func(context.Context, object.Resource) {}
 	}
 	return o
 }
@@ -76,8 +90,11 @@ type Mirror struct {
 	metrics  *resourceMetrics
 	log      *slog.Logger
 
-	root   atomic.Pointer[Root]
-	status atomic.Pointer[Status]
+	shown   atomic.Pointer[shown]
+	status  atomic.Pointer[Status]
+	history history
+	kept    kept
+	tails   tails
 
 	// The rest is Run's own.
 	loads  int                       // how many loads were begun
@@ -95,14 +112,13 @@ func New(resource object.Resource, feed Feed, options Options, log *slog.Logger)
 		seen: map[string]object.Version{}, metrics: options.Metrics.of(resource), log: log.With("resource", resource.String()),
 	}
 	m.status.Store(&Status{Phase: PhaseWaiting})
+	m.shown.Store(&shown{changed: make(chan struct{})})
+	m.tails.turn = make(chan struct{}, 1)
 	return m
 }
 
 // Resource is what the mirror holds.
 func (m *Mirror) Resource() object.Resource { return m.resource }
-
-// Root returns the newest complete state, nil before the first. It costs nothing.
-func (m *Mirror) Root() *Root { return m.root.Load() }
 
 // State asks Redis for the snapshot's state: its drift counters and progress are
 // newer there than any Root. It fails as Feed.State does.
@@ -122,6 +138,7 @@ const callTimeout = 5 * time.Second
 // Redis is away or the snapshot is read again the last Root stays.
 func (m *Mirror) Run(ctx context.Context) error {
 	defer m.options.Metrics.add(m)()
+	defer func() { m.history.close(fmt.Errorf("%v is no longer served: %w", m.resource, object.ErrNotFound)) }()
 	why := reloadStart
 	for ctx.Err() == nil {
 		m.metrics.reloads.WithLabelValues(m.resource.String(), string(why)).Inc()

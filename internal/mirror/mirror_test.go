@@ -31,7 +31,7 @@ func wantRoot(t *testing.T, m *Mirror, version string, want ...string) {
 	if root == nil {
 		t.Fatalf("no root; status %+v", m.Status())
 	}
-	if diff := cmp.Diff(want, contents(root)); diff != "" || string(root.Freshness.Streamed) != version {
+	if diff := cmp.Diff(want, contentsOf(root)); diff != "" || string(root.Freshness.Streamed) != version {
 		t.Fatalf("root is of version %s, want %s (-want +got):\n%s", root.Freshness.Streamed, version, diff)
 	}
 }
@@ -100,7 +100,7 @@ func TestMirrorHoldsWhatIsInBetween(t *testing.T) {
 		defer run(m)() // it begins between two states
 		time.Sleep(10 * time.Second)
 		if m.Root() != nil {
-			t.Fatalf("a state in between is shown: %v", contents(m.Root()))
+			t.Fatalf("a state in between is shown: %v", contentsOf(m.Root()))
 		}
 		barrier := entryOf("one", "12", "a/z")
 		barrier.Barrier = "12"

@@ -3,6 +3,7 @@ package mirror
 import (
 	"iter"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tidwall/btree"
@@ -22,12 +23,24 @@ type Object struct {
 	Labels  Labels    // metadata.labels; the strings are parts of Body
 	Node    string    // spec.nodeName of a pod, "" of everything else; part of Body
 
-	path string // Key.String(), by whose bytes a Root is ordered; Key's strings are parts of it
+	Sum     Sum       // of this object alone
+
+	path     string // Key.String(), by whose bytes a Root is ordered; Key's strings are parts of it
+	metadata span   // where Body tells its metadata
 }
+
+// span is a part of a body.
+type span struct{ from, to uint32 }
+
+// Path is "namespace/name", or "name" of a cluster-scoped object: what a Root is ordered by.
+func (o *Object) Path() string { return o.path }
+
+// Metadata is the JSON of the object's metadata: a part of Body, not to be written to.
+func (o *Object) Metadata() []byte { return o.Body[o.metadata.from:o.metadata.to] }
 
 // objectOverhead is about what an object takes beside its bytes: the struct, its
 // place in the tree, and what the allocator rounds up.
-const objectOverhead = 384
+const objectOverhead = 416
 
 // size is about how many bytes of memory the object takes.
 func (o *Object) size() int64 {
@@ -37,13 +50,13 @@ func (o *Object) size() int64 {
 // newObject takes over the record's bytes. Bytes that waste much of what backs
 // them are copied, because they stay for long.
 func newObject(record object.Record, pods bool) (*Object, error) {
-	labels, node, err := scanBody(record.Body, pods)
+	found, err := scanBody(record.Body, pods)
 	if err != nil {
 		return nil, err
 	}
 	if waste := cap(record.Body) - len(record.Body) - len(record.Cells); waste > 128+len(record.Body)/8 {
 		record.Body = append(make([]byte, 0, len(record.Body)), record.Body...)
-		if labels, node, err = scanBody(record.Body, pods); err != nil {
+		if found, err = scanBody(record.Body, pods); err != nil {
 			return nil, err
 		}
 	}
@@ -53,7 +66,8 @@ func newObject(record object.Record, pods bool) (*Object, error) {
 	path = text[:len(path)]
 	return &Object{
 		Key: object.ParseKey(path), UID: text[len(path) : len(path)+uid], Version: object.Version(text[len(text)-version:]),
-		SeenAt: record.SeenAt, Body: record.Body, Cells: record.Cells, Labels: labels, Node: node, path: path,
+		SeenAt: record.SeenAt, Body: record.Body, Cells: record.Cells, Labels: found.labels, Node: found.node,
+		Sum: sumOf(text, record.Body, record.Cells), path: path, metadata: found.metadata,
 	}, nil
 }
 
@@ -69,32 +83,71 @@ type Root struct {
 	Columns   []object.Column  // of the Table; empty if the server makes none
 	Bytes     int64            // about what the objects take in memory
 
-	tree *btree.BTreeG[*Object]
+	contents contents // not to be copied but by undo, which takes turns
+	copying  *sync.Mutex
 }
 
 // Len is the number of objects.
-func (r *Root) Len() int { return r.tree.Len() }
+func (r *Root) Len() int { return r.contents.tree.Len() }
 
 // Get returns the object of that key. It costs O(log n).
 func (r *Root) Get(key object.Key) (o *Object, ok bool) {
-	return r.tree.Get(&Object{path: key.String()})
+	return r.contents.tree.Get(&Object{path: key.String()})
 }
+
+// Scope tells of all objects of the namespace, or of all if it is "". It costs O(log n).
+func (r *Root) Scope(namespace string) Scope {
+	if namespace == "" {
+		return r.contents.all
+	}
+	scope, _ := r.contents.scopes.Get(namespace)
+	return scope
+}
+
+// Namespaces yields the namespaces that have objects, in order, with what is
+// known of them; of a cluster-scoped resource only "".
+func (r *Root) Namespaces() iter.Seq2[string, Scope] { return r.contents.scopes.Scan }
 
 // All yields the objects of the namespace, or of all if it is "", ordered by the
 // bytes of "namespace/name" as the API server orders its lists.
-func (r *Root) All(namespace string) iter.Seq[*Object] {
-	if namespace == "" {
-		return r.tree.Scan
+func (r *Root) All(namespace string) iter.Seq[*Object] { return r.After(namespace, "") }
+
+// After is All from behind the object of that Path on, whether it is there or not.
+func (r *Root) After(namespace, path string) iter.Seq[*Object] {
+	tree := r.contents.tree
+	if namespace == "" && path == "" {
+		return tree.Scan
 	}
-	prefix := namespace + "/"
+	prefix := ""
+	if namespace != "" {
+		prefix = namespace + "/"
+	}
 	return func(yield func(*Object) bool) {
-		r.tree.Ascend(&Object{path: prefix}, func(o *Object) bool {
+		tree.Ascend(&Object{path: max(prefix, path)}, func(o *Object) bool {
+			if o.path == path {
+				return true
+			}
 			return strings.HasPrefix(o.path, prefix) && yield(o)
 		})
 	}
 }
 
-func newTree() *btree.BTreeG[*Object] {
+// newest is the version from which on all changes will be told: a mirror may have
+// loaded objects that are newer than the position says.
+func (r *Root) newest() object.Version {
+	newest := reached(r.Freshness).Newest(r.Barrier)
+	for o := range r.All("") {
+		newest = newest.Newest(o.Version)
+	}
+	return newest
+}
+
+type (
+	objectTree = *btree.BTreeG[*Object]
+	scopeMap   = btree.Map[string, Scope]
+)
+
+func newTree() objectTree {
 	less := func(a, b *Object) bool { return a.path < b.path }
 	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
 }

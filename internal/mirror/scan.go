@@ -11,25 +11,26 @@ import (
 
 var errSyntax = errors.New("body is not a JSON object")
 
-// scanBody finds the labels, and if node is wanted also spec.nodeName, without
-// decoding anything else: it steps over values by their brackets and quotes and
-// stops when it has what it wants. The strings it returns are parts of body.
-func scanBody(body []byte, wantNode bool) (labels Labels, node string, err error) {
+// found is what a mirror wants to know of a body. Its strings are parts of the body.
+type found struct {
+	metadata span
+	labels   Labels
+	node     string
+}
+
+// scanBody finds the metadata and its labels, and if node is wanted also
+// spec.nodeName, without decoding anything else: it steps over values by their
+// brackets and quotes and stops when it has what it wants.
+func scanBody(body []byte, wantNode bool) (f found, err error) {
 	s := scanner{b: body}
-	var haveLabels bool
 	s.object(func(key []byte) bool {
 		switch string(key) {
 		case "metadata":
-			s.object(func(key []byte) bool {
-				if string(key) != "labels" {
-					return s.skip()
-				}
-				labels = s.labels()
-				return false
-			})
-			haveLabels = true
-			// The rest of metadata is stepped over only if something after it is wanted.
-			return wantNode && s.close()
+			s.next()
+			f.metadata.from = uint32(s.i)
+			f.labels = s.metadata()
+			f.metadata.to = uint32(s.i)
+			return s.err == nil && wantNode // else nothing behind it is wanted
 		case "spec":
 			if !wantNode {
 				return s.skip()
@@ -38,15 +39,27 @@ func scanBody(body []byte, wantNode bool) (labels Labels, node string, err error
 				if string(key) != "nodeName" {
 					return s.skip()
 				}
-				node = s.text()
+				f.node = s.text()
 				return false
 			})
 			wantNode = false
-			return !haveLabels && s.close()
+			return f.metadata.to == 0 && s.close()
 		}
 		return s.skip()
 	})
-	return labels, node, s.err
+	return f, s.err
+}
+
+// metadata takes an object's metadata whole and returns its labels.
+func (s *scanner) metadata() (labels Labels) {
+	s.object(func(key []byte) bool {
+		if string(key) != "labels" {
+			return s.skip()
+		}
+		labels = s.labels()
+		return s.err == nil
+	})
+	return labels
 }
 
 // scanner reads JSON that an API server has encoded: it checks no more than it

@@ -14,7 +14,8 @@ import (
 func TestScanBody(t *testing.T) {
 	f := func(body, node string, labels ...string) {
 		t.Helper()
-		got, gotNode, err := scanBody([]byte(body), true)
+		f, err := scanBody([]byte(body), true)
+		got, gotNode := f.labels, f.node
 		if err != nil {
 			t.Fatalf("scanBody(%s): %v", body, err)
 		}
@@ -39,8 +40,8 @@ func TestScanBody(t *testing.T) {
 
 func TestScanBodyFindsNoObject(t *testing.T) {
 	for _, body := range []string{``, `[]`, `"x"`, `{"metadata":`, `{"metadata":{"labels":{"a":1}}}`, `{"metadata":{"labels":["a"]}}`, `{"metadata" 1}`, `{"a":"b`, `{"a":1 "b":2}`} {
-		if labels, node, err := scanBody([]byte(body), true); err == nil {
-			t.Errorf("scanBody(%s) = %v, %q, want an error", body, labels, node)
+		if f, err := scanBody([]byte(body), true); err == nil {
+			t.Errorf("scanBody(%s) = %+v, want an error", body, f)
 		}
 	}
 }
@@ -81,7 +82,8 @@ func TestScanBodyAgreesWithEncodingJSON(t *testing.T) {
 		if err := json.Unmarshal(body, &want); err != nil {
 			t.Fatal(err)
 		}
-		labels, node, err := scanBody(body, true)
+		f, err := scanBody(body, true)
+		labels, node := f.labels, f.node
 		if err != nil || node != want.Spec.NodeName || len(labels) != len(want.Metadata.Labels) {
 			t.Fatalf("scanBody(%s) = %v, %q, %v", body, labels, node, err)
 		}
@@ -132,8 +134,8 @@ func BenchmarkScanBody(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, node, err := scanBody(body, true); err != nil || node != "node-0017" {
-			b.Fatal(node, err)
+		if f, err := scanBody(body, true); err != nil || f.node != "node-0017" {
+			b.Fatal(f, err)
 		}
 	}
 }
