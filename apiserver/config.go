@@ -3,25 +3,33 @@ package apiserver
 import (
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
+
+	"github.com/kubernetes-resource-monitor/krm/apiserver/auth"
+	"github.com/kubernetes-resource-monitor/krm/apiserver/passthrough"
 )
 
 // Config is what users set by flags.
 type Config struct {
-	StaleAfter         time.Duration
-	InsecureAnyAddress bool
+	StaleAfter  time.Duration
+	FormCache   int // MiB
+	Lists       int
+	Auth        auth.Config
+	Passthrough passthrough.Config
 }
 
 // RegisterFlags adds the flags with their defaults.
 func (c *Config) RegisterFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.StaleAfter, "stale-after", 90*time.Second,
 		"how old the stream from the cluster may be before answers carry a warning")
-	fs.BoolVar(&c.InsecureAnyAddress, "insecure-any-address", false,
-		"allow --listen on an address that others can reach: whoever reaches it reads everything, there is no authentication")
+	fs.IntVar(&c.FormCache, "form-cache", 128,
+		"memory in `MiB` for protobuf and compressed forms of objects, which are made once; about 3 KiB a pod are of use")
+	fs.IntVar(&c.Lists, "max-lists", 64, "how many lists are answered at a time; more are told to come back (429)")
+	c.Auth.RegisterFlags(fs)
+	c.Passthrough.RegisterFlags(fs)
 }
 
 // Validate returns all faults of the settings and of the address to listen on,
@@ -31,28 +39,22 @@ func (c *Config) Validate(listen string) error {
 	if c.StaleAfter <= 0 {
 		faults = append(faults, fmt.Errorf("--stale-after=%v: want more than 0, such as 90s", c.StaleAfter))
 	}
-	if !c.InsecureAnyAddress {
-		if err := CheckLoopback(listen); err != nil {
-			faults = append(faults, fmt.Errorf("--listen=%w; others could read everything there without authentication (--insecure-any-address allows it)", err))
-		}
+	if c.FormCache < 1 {
+		faults = append(faults, fmt.Errorf("--form-cache=%d: want at least 1, in MiB", c.FormCache))
 	}
-	return errors.Join(faults...)
+	if c.Lists < 1 {
+		faults = append(faults, fmt.Errorf("--max-lists=%d: want at least 1", c.Lists))
+	}
+	return errors.Join(append(faults, c.Auth.Validate(listen), c.Passthrough.Validate())...)
+}
+
+// NeedsKubernetes says whether the server has to reach the API server: to ask who a
+// client is and what it may, or to pass on what is not held here.
+func (c *Config) NeedsKubernetes() bool {
+	return c.Auth.Mode == auth.ModeKubernetes || c.Passthrough.Enabled()
 }
 
 // Options returns the settings for New, with the process's registry.
 func (c *Config) Options(registry *prometheus.Registry) Options {
-	return Options{StaleAfter: c.StaleAfter, Registry: registry}
-}
-
-// CheckLoopback fails unless only this machine can reach a server that listens on
-// the address, HOST:PORT. Of names it trusts "localhost" alone.
-func CheckLoopback(address string) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%q: want HOST:PORT, such as 127.0.0.1:8080", address)
-	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("%q: want a loopback address, such as 127.0.0.1:8080", address)
+	return Options{StaleAfter: c.StaleAfter, FormBytes: int64(c.FormCache) << 20, Lists: int64(c.Lists), Registry: registry}
 }

@@ -8,15 +8,19 @@ import (
 
 const indexText = `Kubernetes Resource Monitor
 
-Cluster state, read-only, as the Kubernetes API serves it (labelSelector=… selects):
-  /api/v1/pods
+Cluster state as the Kubernetes API serves it: kubectl --server=THIS-ADDRESS get pods
+  /api/v1/pods?labelSelector=…&fieldSelector=…&limit=…&watch=true
   /api/v1/namespaces/NAMESPACE/pods[/NAME]
   /apis/GROUP/VERSION/…
+and besides: maxStaleness=5s, krm.io/fieldSelector=spec.containers[*].image=nginx,
+  orderBy=status.startTime, fields=metadata.labels,status.phase,
+  Accept: text/event-stream for watches
 
 Short paths, filtered by name=… namespace=… node=… label_selector=…:
   /pods /nodes /services /ingress /pvcs /deployments /namespaces
 
 KRM itself:
+  /krm/v1/count?resource=pods&by=phase|node|namespace|label:KEY
   /krm/v1/status                  what is watched, how fresh, how right
   POST /krm/v1/verify?resource=…  verify it now (full=true: bodies too)
   /livez /readyz?verbose /metrics

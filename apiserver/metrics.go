@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kubernetes-resource-monitor/krm/apiserver/kubeapi"
 )
 
 type metrics struct {
@@ -14,7 +16,7 @@ type metrics struct {
 	inFlight prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer, api *kubeapi.API) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "krm_http_requests_total", Help: "Requests answered, by verb (list, get, status, …), resource and code.",
@@ -30,12 +32,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "krm_http_requests_in_flight", Help: "Requests that are being answered.",
 		}),
 	}
-	reg.MustRegister(m.requests, m.duration, m.bytes, m.inFlight)
+	reg.MustRegister(m.requests, m.duration, m.bytes, m.inFlight,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "krm_watches", Help: "Watches that run.",
+		}, func() float64 { return float64(api.Watches()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "krm_form_cache_bytes", Help: "About how much memory protobuf and compressed forms of objects take.",
+		}, func() float64 { return float64(api.FormBytes()) }),
+	)
 	return m
 }
 
 func (m *metrics) observe(verb, resource string, code, size int, took time.Duration) {
 	m.requests.WithLabelValues(verb, resource, strconv.Itoa(code)).Inc()
-	m.duration.WithLabelValues(verb, resource).Observe(took.Seconds())
+	if verb != "watch" { // they last as long as they like
+		m.duration.WithLabelValues(verb, resource).Observe(took.Seconds())
+	}
 	m.bytes.WithLabelValues(verb, resource).Add(float64(size))
 }

@@ -4,6 +4,7 @@ package apiserver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,7 +16,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/kubernetes-resource-monitor/krm/apiserver/auth"
 	"github.com/kubernetes-resource-monitor/krm/apiserver/kubeapi"
+	"github.com/kubernetes-resource-monitor/krm/apiserver/passthrough"
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
@@ -31,6 +34,18 @@ type Options struct {
 	Listen string
 	// StaleAfter is how old the stream may be before answers carry a warning. 90 s if 0.
 	StaleAfter time.Duration
+	// FormBytes, Lists, Discovery and Secret are kubeapi.Options'.
+	FormBytes int64
+	Lists     int64
+	Discovery kubeapi.Discovery
+	Secret    func(ctx context.Context) ([]byte, error)
+	// Guard knows who may read what; everyone may read everything if nil. Whoever calls
+	// New also runs it.
+	Guard *auth.Guard
+	// TLS is what the server shows and asks for; it serves in clear if nil.
+	TLS *tls.Config
+	// Passthrough sends on what is not held here; nothing is sent on if nil.
+	Passthrough *passthrough.Proxy
 	// Drain is how long Run waits, once it is told to stop, for requests to end. 15 s if 0.
 	Drain time.Duration
 	// Registry takes the server's metrics and is what /metrics shows; a new one if nil.
@@ -44,6 +59,7 @@ type Server struct {
 	options Options
 	log     *slog.Logger
 	metrics *metrics
+	api     *kubeapi.API
 	engine  *gin.Engine
 }
 
@@ -58,7 +74,16 @@ func New(set *mirror.Set, asks Asks, options Options, log *slog.Logger) *Server 
 	if options.Registry == nil {
 		options.Registry = prometheus.NewRegistry()
 	}
-	s := &Server{set: set, asks: asks, options: options, log: log, metrics: newMetrics(options.Registry)}
+	s := &Server{set: set, asks: asks, options: options, log: log}
+	serving := kubeapi.Options{
+		StaleAfter: options.StaleAfter, FormBytes: options.FormBytes, Lists: options.Lists,
+		Discovery: options.Discovery, Secret: options.Secret, Authorize: s.authorize,
+	}
+	if options.Passthrough != nil {
+		serving.Forward = s.forward
+	}
+	s.api = kubeapi.New(set, serving, log)
+	s.metrics = newMetrics(options.Registry, s.api)
 	s.engine = s.routes()
 	return s
 }
@@ -72,19 +97,23 @@ func (s *Server) routes() *gin.Engine {
 	engine.RedirectTrailingSlash = false
 	engine.HandleMethodNotAllowed = true
 	engine.ForwardedByClientIP = false
-	engine.Use(s.observe, s.recover, limitWrites)
-	read := func(path, verb string, handler gin.HandlerFunc) {
-		engine.Match([]string{http.MethodGet, http.MethodHead}, path, as(verb), handler)
+	engine.Use(s.observe, s.recover, limitWrites, s.limitURI, s.authenticate)
+	open := func(path, verb string, handlers ...gin.HandlerFunc) {
+		engine.Match([]string{http.MethodGet, http.MethodHead}, path, append([]gin.HandlerFunc{as(verb)}, handlers...)...)
 	}
+	read := func(path, verb string, handler gin.HandlerFunc) { open(path, verb, s.permit, handler) }
+	open("/livez", "livez", func(c *gin.Context) { c.String(http.StatusOK, "ok") })
+	open("/readyz", "readyz", s.readyz)
 	read("/", "index", index)
-	read("/livez", "livez", func(c *gin.Context) { c.String(http.StatusOK, "ok") })
-	read("/readyz", "readyz", s.readyz)
 	read("/metrics", "metrics", gin.WrapH(promhttp.HandlerFor(s.options.Registry, promhttp.HandlerOpts{Registry: s.options.Registry})))
 	read("/krm/v1/status", "status", s.status)
 	engine.POST("/krm/v1/verify", as("verify"), s.verify)
-	kubeapi.New(s.set, kubeapi.Options{StaleAfter: s.options.StaleAfter}, s.log).Register(engine)
+	s.api.Register(engine)
 	engine.NoRoute(func(c *gin.Context) {
-		kubeapi.WriteError(c, s.log, kubeapi.NoSuchPath("%s", c.Request.URL.Path))
+		if s.forward(c) {
+			return
+		}
+		kubeapi.WriteError(c, s.log, kubeapi.NoSuchPath(c.Request.URL.Path))
 	})
 	engine.NoMethod(func(c *gin.Context) { // gin has set Allow
 		kubeapi.WriteError(c, s.log, kubeapi.MethodNotAllowed(c.Request.Method))
@@ -112,9 +141,17 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
-	s.log.Info("serving", "address", listener.Addr().String())
+	server.RegisterOnShutdown(s.api.EndWatches)
+	s.log.Info("serving", "address", listener.Addr().String(), "tls", s.options.TLS != nil)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() {
+		if s.options.TLS == nil {
+			served <- server.Serve(listener)
+			return
+		}
+		server.TLSConfig = s.options.TLS
+		served <- server.ServeTLS(listener, "", "")
+	}()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve on %v: %w", listener.Addr(), err)

@@ -22,6 +22,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/spf13/pflag"
+
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
@@ -70,12 +72,12 @@ func TestAnswers(t *testing.T) {
 		[]string{"GET", "/api/v1/nodes", "Accept", "application/json;q=0"})
 	f("refused.txt", append(get("/api/v1/pods?labelSelector=a+b", "/api/v1/pods?labelSelector=a+in+b", "/api/v1/pods?labelSelector=%25%25", "/api/v1/pods?labelSelector=a%3Dx%20y%20",
 		"/api/v1/pods?fieldSelector=status.phase%3DRunning", "/api/v1/nodes?fieldSelector=spec.nodeName%3Dx", "/api/v1/pods?fieldSelector=x",
-		"/api/v1/pods?limit=many", "/api/v1/pods?limit=500&continue=abc", "/api/v1/pods?watch=1", "/api/v1/pods?watch", "/api/v1/pods?watch=true&sendInitialEvents=true",
-		"/api/v1/pods?resourceVersion=5", "/api/v1/pods?resourceVersion=5&resourceVersionMatch=Exact", "/api/v1/pods?resourceVersionMatch=NotOlderThan",
+		"/api/v1/pods?limit=many", "/api/v1/pods?limit=500&continue=abc", "/api/v1/pods?watch=1&resourceVersion=x", "/api/v1/pods?watch&resourceVersion=99999", "/api/v1/pods?watch=true&sendInitialEvents=true",
+		"/api/v1/pods?resourceVersion=5", "/api/v1/pods?resourceVersion=5&resourceVersionMatch=Exact", "/api/v1/pods?resourceVersion=99999", "/api/v1/pods?resourceVersionMatch=NotOlderThan",
 		"/api/v1/pods?sendInitialEvents=true", "/api/v1/nodes/node-1?resourceVersion=5", "/api/v1/pods?a=%zz",
 		"/api/v1/secrets", "/apis/apps/v1beta1/deployments", "/apis/example.com/v1/widgets", "/api/v1/deployments", "/api", "/api/", "/apis", "/apis/apps", "/apis/apps/v1", "/api/v1",
 		"/api/v1/namespaces/default/nodes", "/api/v1/namespaces/default/nodes/node-1", "/api/v1/pods/web-1", "/api/v1/namespaces//pods",
-		"/api/v1/namespaces/default/pods/web-1/log", "/api/v1/watch/pods", "/no/such/path", "/api/v1/services", "/services"),
+		"/api/v1/namespaces/default/pods/web-1/log", "/no/such/path", "/api/v1/services", "/services"),
 		[]string{"POST", "/api/v1/namespaces/default/pods"}, []string{"PUT", "/api/v1/nodes/node-1"}, []string{"PATCH", "/api/v1/nodes/node-1"},
 		[]string{"DELETE", "/api/v1/nodes/node-1"}, []string{"DELETE", "/api/v1/nodes"}, []string{"OPTIONS", "/api/v1/nodes"}, []string{"POST", "/pods"}, []string{"POST", "/api/v1/secrets"})...)
 	f("short.txt", append(get("/pods", "/pods?name=web-1", "/pods?name=web-1&namespace=default", "/pods?node=node-1&label_selector=app%3Dweb", "/pods?node=node-9",
@@ -315,17 +317,21 @@ func TestConfig(t *testing.T) {
 			t.Errorf("Validate(%q) of %+v: %q, want %q", listen, c, got, want)
 		}
 	}
-	good := Config{StaleAfter: time.Second}
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	var good Config
+	good.RegisterFlags(fs)
 	f(good, "127.0.0.1:8080", "")
-	f(good, "127.9.9.9:0", "")
-	f(good, "[::1]:8080", "")
-	f(good, "localhost:8080", "")
 	f(good, ":8080", "loopback")
-	f(good, "0.0.0.0:8080", "loopback")
-	f(good, "[::]:8080", "loopback")
 	f(good, "10.0.0.1:8080", "--insecure-any-address")
-	f(good, "example.com:8080", "loopback")
 	f(good, "8080", "HOST:PORT")
-	f(Config{StaleAfter: time.Second, InsecureAnyAddress: true}, "0.0.0.0:8080", "")
-	f(Config{InsecureAnyAddress: true}, "0.0.0.0:8080", "--stale-after")
+	with := func(change func(*Config)) Config {
+		changed := good
+		change(&changed)
+		return changed
+	}
+	f(with(func(c *Config) { c.Auth.InsecureAnyAddress = true }), "0.0.0.0:8080", "")
+	f(with(func(c *Config) { c.StaleAfter = 0 }), "127.0.0.1:8080", "--stale-after")
+	f(with(func(c *Config) { c.FormCache = 0 }), "127.0.0.1:8080", "--form-cache")
+	f(with(func(c *Config) { c.Lists = 0 }), "127.0.0.1:8080", "--max-lists")
+	f(with(func(c *Config) { c.Passthrough.Mode = "some" }), "127.0.0.1:8080", "--passthrough")
 }

@@ -22,6 +22,10 @@ func (s *Server) verify(c *gin.Context) {
 		return
 	}
 	c.Set(kubeapi.ResourceKey, r.String())
+	if err := s.authorize(c, kubeapi.Access{Verb: "list", Resource: r}); err != nil {
+		kubeapi.WriteError(c, s.log, err)
+		return
+	}
 	at := time.Now().UTC()
 	if err := s.asks.Ask(c.Request.Context(), r, ask); err != nil {
 		s.log.Warn("ask not stored", "resource", r.String(), "err", err)
@@ -72,7 +76,7 @@ func (s *Server) watched(name string) (object.Resource, error) {
 		return found[0], nil
 	case 0:
 		slices.Sort(names)
-		return object.Resource{}, kubeapi.NoSuchPath("resource %q is not watched; these are: %s", name, strings.Join(names, ", "))
+		return object.Resource{}, kubeapi.NotFound("resource %q is not watched; these are: %s", name, strings.Join(names, ", "))
 	}
 	return object.Resource{}, kubeapi.BadRequest("parameter resource=%q: could be %s", name, join(found))
 }

@@ -85,6 +85,12 @@ func (f *fakeFeed) Read(ctx context.Context, _ object.LogID, wait time.Duration)
 	return nil, f.err
 }
 
+func (f *fakeFeed) Tail(context.Context) (object.LogID, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state.Tail, f.err
+}
+
 func (f *fakeFeed) Unpack(context.Context, object.Packed) (object.Record, error) {
 	return object.Record{}, errors.New("nothing is packed here")
 }

@@ -18,8 +18,19 @@ const (
 
 // Options are what may be changed about a Client. The zero value is the default.
 type Options struct {
-	// HTTPClient sends the requests: give one for TLS settings or a proxy. By
-	// default the client has one of its own that keeps connections for reuse.
+	// CAFile and CAData hold the certificates (PEM) that vouch for an https server;
+	// by default the system's do. CAFile is read once, by New.
+	CAFile string
+	CAData []byte
+	// ServerName is the name that the server's certificate has to bear; by default
+	// the base URL's host.
+	ServerName string
+	// CertFile and KeyFile are the client's certificate and key (PEM). They are read
+	// anew for each connection, so that a renewed certificate is picked up.
+	CertFile, KeyFile string
+	// HTTPClient sends the requests, in place of the client's own that is made of
+	// the TLS settings above and keeps connections for reuse. Its Timeout does not
+	// bound watches.
 	HTTPClient *http.Client
 	// Token is a bearer token that is sent with each request.
 	Token string
@@ -28,6 +39,8 @@ type Options struct {
 	TokenFile string
 	// UserAgent is sent with each request; "krm-client (OS/ARCH)" by default.
 	UserAgent string
+	// Compression is how bodies travel: as they are by default.
+	Compression Compression
 	// Timeout bounds each try, its answer's body included: 30 s by default. The
 	// whole call is bounded by its context only.
 	Timeout time.Duration
@@ -39,15 +52,27 @@ type Options struct {
 	Retries int
 }
 
+// Compression is how answers travel.
+type Compression string
+
+const (
+	// Identity sends answers as they are, and is the default: inflating the answer
+	// takes longer than carrying it over any network of 1 Gbit/s and more.
+	Identity Compression = "identity"
+	// Gzip is for slow networks. The HTTP client has to be one that asks for gzip and
+	// inflates by itself, as the default one does.
+	Gzip Compression = "gzip"
+)
+
 // Client reads from one KRM. It is safe for use by many goroutines.
 type Client struct {
-	base      *url.URL
-	http      *http.Client
-	token     string
-	tokenFile string
-	userAgent string
-	timeout   time.Duration
-	retries   int
+	base        *url.URL
+	http        *http.Client
+	options     Options // as they were given
+	userAgent   string
+	compression Compression
+	timeout     time.Duration
+	retries     int
 }
 
 // New returns a client of the KRM at baseURL, such as http://127.0.0.1:8080 or
@@ -57,18 +82,25 @@ func New(baseURL string, opts Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := opts.validate(); err != nil {
+	if err := opts.validate(base); err != nil {
 		return nil, err
 	}
 	c := &Client{
-		base: base, http: opts.HTTPClient, token: opts.Token, tokenFile: opts.TokenFile,
-		userAgent: opts.UserAgent, timeout: opts.Timeout, retries: opts.Retries,
+		base: base, http: opts.HTTPClient, options: opts, userAgent: opts.UserAgent,
+		compression: opts.Compression, timeout: opts.Timeout, retries: opts.Retries,
 	}
 	if c.http == nil {
-		c.http = &http.Client{Transport: newTransport()}
+		transport, err := newTransport(opts)
+		if err != nil {
+			return nil, err
+		}
+		c.http = &http.Client{Transport: transport}
 	}
 	if c.userAgent == "" {
 		c.userAgent = fmt.Sprintf("krm-client (%s/%s)", runtime.GOOS, runtime.GOARCH)
+	}
+	if c.compression == "" {
+		c.compression = Identity
 	}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
@@ -79,28 +111,22 @@ func New(baseURL string, opts Options) (*Client, error) {
 	return c, nil
 }
 
-// newTransport is the default one with room for many requests at a time to the one host.
-func newTransport() http.RoundTripper {
-	transport, ok := http.DefaultTransport.(*http.Transport)
-	if !ok { // the program has put something of its own there: it is meant to be used
-		return http.DefaultTransport
-	}
-	transport = transport.Clone()
-	transport.MaxIdleConnsPerHost = 32
-	return transport
-}
-
-func (o Options) validate() error {
+func (o Options) validate(base *url.URL) error {
 	var faults []error
-	if o.Token != "" && o.TokenFile != "" {
-		faults = append(faults, errors.New("both Token and TokenFile are set: want one of them"))
+	refuse := func(bad bool, text string, values ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(text, values...))
+		}
 	}
-	if strings.ContainsAny(o.Token, "\r\n") {
-		faults = append(faults, errors.New("the Token contains a line break: want the bare token"))
-	}
-	if o.Timeout < 0 {
-		faults = append(faults, fmt.Errorf("the Timeout is %v: want a positive duration, or 0 for %v", o.Timeout, defaultTimeout))
-	}
+	refuse(o.Token != "" && o.TokenFile != "", "both Token and TokenFile are set: want one of them")
+	refuse(strings.ContainsAny(o.Token, "\r\n"), "the Token contains a line break: want the bare token")
+	refuse(o.Timeout < 0, "the Timeout is %v: want a positive duration, or 0 for %v", o.Timeout, defaultTimeout)
+	refuse(o.Compression != "" && o.Compression != Identity && o.Compression != Gzip,
+		"the Compression is %q: want %s or %s", o.Compression, Identity, Gzip)
+	refuse(o.CAFile != "" && o.CAData != nil, "both CAFile and CAData are set: want one of them")
+	refuse((o.CertFile == "") != (o.KeyFile == ""), "one of CertFile and KeyFile is set: want both or none")
+	refuse(o.hasTLS() && o.HTTPClient != nil, "TLS settings and an HTTPClient are set: want the settings in the HTTPClient's transport")
+	refuse(o.hasTLS() && base.Scheme != "https", "TLS settings are set for %s: want an https URL", base)
 	return errors.Join(faults...)
 }
 
@@ -139,19 +165,20 @@ func withoutUser(text string) string {
 
 // bearer returns the token to send, or "".
 func (c *Client) bearer() (string, error) {
-	if c.tokenFile == "" {
-		return c.token, nil
+	file := c.options.TokenFile
+	if file == "" {
+		return c.options.Token, nil
 	}
-	text, err := os.ReadFile(c.tokenFile)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return "", fmt.Errorf("read the token: %w", err)
 	}
 	token := strings.TrimSpace(string(text))
 	if token == "" {
-		return "", fmt.Errorf("read the token: %s is empty", c.tokenFile)
+		return "", fmt.Errorf("read the token: %s is empty", file)
 	}
 	if strings.ContainsAny(token, "\r\n") {
-		return "", fmt.Errorf("read the token: %s has several lines: want the bare token", c.tokenFile)
+		return "", fmt.Errorf("read the token: %s has several lines: want the bare token", file)
 	}
 	return token, nil
 }

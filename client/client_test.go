@@ -111,8 +111,8 @@ func TestRequest(t *testing.T) {
 		if token != "" {
 			wantAuthorization = "Bearer " + token
 		}
-		if diff := cmp.Diff([]string{wantPath, wantQuery, wantAuthorization, "application/json"},
-			[]string{got.URL.EscapedPath(), got.URL.RawQuery, got.Header.Get("Authorization"), got.Header.Get("Accept")}); diff != "" {
+		if diff := cmp.Diff([]string{wantPath, wantQuery, wantAuthorization, "application/vnd.kubernetes.protobuf,application/json", "identity"},
+			[]string{got.URL.EscapedPath(), got.URL.RawQuery, got.Header.Get("Authorization"), got.Header.Get("Accept"), got.Header.Get("Accept-Encoding")}); diff != "" {
 			t.Error(diff)
 		}
 		if agent := got.Header.Get("User-Agent"); !strings.HasPrefix(agent, "krm-client (") {
@@ -255,10 +255,12 @@ func TestGarbage(t *testing.T) {
 			t.Errorf("%s %q: got %v, %v, want an error with %q", contentType, body, pods, err, want)
 		}
 	}
-	f("text/html", "<html>hello</html>", `of type "text/html", want application/json (is this KRM's address?): <html>hello</html>`)
+	f("text/html", "<html>hello</html>", `of type "text/html", want application/json or application/vnd.kubernetes.protobuf (is this KRM's address?): <html>hello</html>`)
 	f("", onePod, "want application/json")
 	f("application/jsonp", onePod, "want application/json")
-	f("application/vnd.kubernetes.protobuf", "k8s", "want application/json")
+	f("application/vnd.kubernetes.protobuf", "k8s", "it does not begin with k8s")
+	f("application/vnd.kubernetes.protobuf", "k8s\x00\x0a", "cut off")
+	f("application/vnd.kubernetes.protobuf", "k8s\x00\x0a\x0c\x0a\x02v1\x12\x06Secret", `got "Secret" of "v1"`)
 	f("application/json", "", `want PodList of v1, got "" of ""`)
 	f("application/json", "{}", `want PodList of v1, got "" of ""`)
 	f("application/json", "null", "want PodList of v1")
@@ -313,7 +315,7 @@ func TestRetries(t *testing.T) {
 	f(0, 5, 750*ms, 1500*ms, "", says(429), says(502), says(503), says(504))
 	f(0, 5, 750*ms, 1500*ms, "503", says(502), says(502), says(502), says(502), says(503))
 	f(0, 5, 750*ms, 1500*ms, "GET http://host/api/v1/pods: unexpected EOF", broken, broken, broken, broken, broken)
-	f(8, 9, 8*time.Second, 16*time.Second, "", broken, broken, broken, broken, broken, broken, broken, broken)
+	f(8, 9, 6050*ms, 12100*ms, "", broken, broken, broken, broken, broken, broken, broken, broken)
 	f(never, 1, 0, 0, "503", says(503))
 	f(0, 1, 0, 0, "500", says(500))
 	f(0, 1, 0, 0, "404", says(404))

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/json"
 	"fmt"
 	"mime"
 	"net/http"
@@ -31,8 +30,8 @@ func (e *ConnectionError) Unwrap() error { return e.Err }
 // statusError makes the error that apierrors.IsNotFound and the like know from
 // an answer outside 2xx.
 func statusError(request *http.Request, answer *http.Response, body []byte) *apierrors.StatusError {
-	var status metav1.Status
-	if isJSON(answer.Header) && json.Unmarshal(body, &status) == nil && status.Kind == "Status" {
+	binary := isMedia(answer.Header, mediaProtobuf)
+	if status, ok := decodeStatus(payload{body, binary}); ok && (binary || isMedia(answer.Header, mediaJSON)) {
 		if status.Code == 0 {
 			status.Code = int32(answer.StatusCode)
 		}
@@ -48,9 +47,15 @@ func statusError(request *http.Request, answer *http.Response, body []byte) *api
 	return err
 }
 
-func isJSON(header http.Header) bool {
+// decodeStatus reads an error as Kubernetes puts it, if it is one.
+func decodeStatus(p payload) (status metav1.Status, ok bool) {
+	err := p.into(&status, envelope{apiVersion: "v1", kind: "Status"})
+	return status, err == nil
+}
+
+func isMedia(header http.Header, want string) bool {
 	media, _, err := mime.ParseMediaType(header.Get("Content-Type"))
-	return err == nil && media == "application/json"
+	return err == nil && media == want
 }
 
 // excerpt is the start of a body on one line, for an error's text.

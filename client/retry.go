@@ -24,11 +24,11 @@ func retryable(code int) bool {
 }
 
 // backoff is how long to wait after try, counted from 0: it doubles from 100 ms
-// to 3 s, and between half and the whole of that is taken at random.
-func backoff(try int) time.Duration {
-	whole := longestWait
-	if try < 5 { // 100 ms << 5 is above 3 s
-		whole = firstWait << try
+// to longest, and between half and the whole of that is taken at random.
+func backoff(try int, longest time.Duration) time.Duration {
+	whole := longest
+	if try < 16 {
+		whole = min(longest, firstWait<<try)
 	}
 	return whole/2 + rand.N(whole/2+1)
 }
@@ -57,10 +57,15 @@ func wait(ctx context.Context, try int, asked time.Duration) bool {
 	if asked > longestAskFor {
 		return false
 	}
-	pause := max(backoff(try), asked)
+	pause := max(backoff(try, longestWait), asked)
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pause {
 		return false
 	}
+	return sleep(ctx, pause)
+}
+
+// sleep returns false if ctx ends before pause is over.
+func sleep(ctx context.Context, pause time.Duration) bool {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {

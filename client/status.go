@@ -76,16 +76,16 @@ const statusPath = "/krm/v1/status"
 
 // Status asks how fresh and how right each watched resource is, and who works on it.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
-	got, err := c.get(ctx, Request{Path: statusPath})
+	got, err := c.get(ctx, question{Request: Request{Path: statusPath, Accept: mediaJSON}})
 	if err != nil {
 		return nil, err
 	}
 	status := &Status{At: got.date}
-	if err := utiljson.Unmarshal(got.body, status); err != nil {
-		return nil, fmt.Errorf("GET %s: decode the status: %w: %s", got.url, err, excerpt(got.body))
+	if err := utiljson.Unmarshal(got.payload.body, status); err != nil {
+		return nil, fmt.Errorf("GET %s: decode the status: %w: %s", got.url, err, excerpt(got.payload.body))
 	}
 	if status.Resources == nil {
-		return nil, fmt.Errorf("GET %s: the answer has no resources (is this KRM's address?): %s", got.url, excerpt(got.body))
+		return nil, fmt.Errorf("GET %s: the answer has no resources (is this KRM's address?): %s", got.url, excerpt(got.payload.body))
 	}
 	if status.At.IsZero() {
 		status.At = time.Now().UTC()
@@ -107,6 +107,6 @@ func (c *Client) Verify(ctx context.Context, resource string, opts VerifyOptions
 	if opts.Full {
 		query.Set("full", "true")
 	}
-	_, _, err := c.try(ctx, http.MethodPost, Request{Path: "/krm/v1/verify", Query: query, Accept: mediaJSON})
+	_, _, err := c.try(ctx, http.MethodPost, question{Request: Request{Path: "/krm/v1/verify", Query: query, Accept: mediaJSON}})
 	return err
 }

@@ -1,63 +1,156 @@
 package kubeapi
 
 import (
-	"mime"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/munnerz/goautoneg"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// form is a representation of an answer.
-type form string
+// media is how an answer is written down.
+type media string
 
 const (
-	formJSON  form = "application/json"
-	formTable form = "application/json;as=Table;v=v1;g=meta.k8s.io"
+	mediaJSON     media = "application/json"
+	mediaYAML     media = "application/yaml"
+	mediaProtobuf media = "application/vnd.kubernetes.protobuf"
+	mediaEvents   media = "text/event-stream" // of watches, for browsers
 )
 
-// chooseForm returns the first form that the header names and that is one of those
-// served: a client that would rather have protobuf gets what it named next. Without
-// a header it is the first served.
-func chooseForm(header http.Header, served ...form) (form, error) {
-	accept := strings.Join(header.Values("Accept"), ",")
-	if strings.Trim(accept, ", ") == "" {
-		return served[0], nil
-	}
-	for clause := range strings.SplitSeq(accept, ",") {
-		if f, ok := offer(clause); ok && slices.Contains(served, f) {
-			return f, nil
-		}
-	}
-	var names []string
-	for _, f := range served {
-		names = append(names, string(f))
-	}
-	return "", failure(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
-		"only the following media types are accepted: %s (Accept: %q)", strings.Join(names, ", "), accept)
+// shape is what an answer consists of.
+type shape string
+
+const (
+	shapeObject   shape = "" // whole objects
+	shapeTable    shape = "Table"
+	shapeMetadata shape = "PartialObjectMetadata"
+)
+
+// form is a representation of an answer.
+type form struct {
+	media  media
+	shape  shape
+	pretty bool // for people's eyes
 }
 
-// offer returns the form that one clause of an Accept header asks for, if KRM has it.
-func offer(clause string) (f form, ok bool) {
-	media, params, err := mime.ParseMediaType(clause)
-	if err != nil {
-		return "", false
+// contentType is the answer's header of that name.
+func (f form) contentType(watch bool) string {
+	if watch && f.media == mediaProtobuf {
+		return string(f.media) + ";stream=watch"
 	}
-	if q, err := strconv.ParseFloat(params["q"], 64); err == nil && q <= 0 {
-		return "", false
+	return string(f.media)
+}
+
+// offer is what an endpoint can answer with: of each media the shapes.
+type offer map[media][]shape
+
+// reads is what kube-apiserver offers for a resource. Only kinds that are built in
+// have protobuf for whole objects; Tables have none.
+func reads(protobuf bool) offer {
+	all := []shape{shapeObject, shapeTable, shapeMetadata}
+	o := offer{mediaJSON: all, mediaYAML: all, mediaProtobuf: {shapeMetadata}}
+	if protobuf {
+		o[mediaProtobuf] = []shape{shapeObject, shapeMetadata}
 	}
-	switch media {
-	case "application/json", "application/*", "*/*":
-	default:
-		return "", false
+	return o
+}
+
+// streams is reads, as watches have it.
+func streams(protobuf bool) offer {
+	o := reads(protobuf)
+	delete(o, mediaYAML)
+	o[mediaEvents] = []shape{shapeObject}
+	return o
+}
+
+// choose returns the forms that the request accepts and the offer has, the one that it
+// likes best first.
+func (o offer) choose(r *http.Request) ([]form, error) {
+	accept := strings.Join(r.Header.Values("Accept"), ",")
+	if strings.Trim(accept, ", ") == "" {
+		accept = "*/*"
 	}
-	switch {
-	case params["as"] == "":
-		return formJSON, true
-	case params["as"] == "Table" && params["g"] == "meta.k8s.io" && params["v"] == "v1":
-		return formTable, true
+	var forms []form
+	for _, clause := range goautoneg.ParseAccept(accept) {
+		if clause.Q <= 0 {
+			continue
+		}
+		for _, m := range []media{mediaJSON, mediaYAML, mediaProtobuf, mediaEvents} { // the order for */*
+			if f, ok := o.take(m, clause); ok && !slices.Contains(forms, f) {
+				f.pretty = isPretty(r, clause.Params)
+				forms = append(forms, f)
+			}
+		}
 	}
-	return "", false
+	if len(forms) == 0 {
+		return nil, failure(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
+			"only the following media types are accepted: %s", strings.Join(o.names(), ", "))
+	}
+	return forms, nil
+}
+
+func (o offer) names() (names []string) {
+	for _, m := range []media{mediaJSON, mediaYAML, mediaProtobuf, mediaEvents} {
+		if slices.Contains(o[m], shapeObject) {
+			names = append(names, string(m))
+		}
+	}
+	return names
+}
+
+// take says whether m, which the offer may have, is what clause asks for.
+func (o offer) take(m media, clause goautoneg.Accept) (f form, ok bool) {
+	kind, sub, _ := strings.Cut(string(m), "/")
+	exact := clause.Type == kind && clause.SubType == sub
+	if !exact && (m == mediaEvents || clause.SubType != "*" || clause.Type != "*" && clause.Type != kind) {
+		return f, false
+	}
+	f = form{media: m}
+	p := clause.Params
+	if p["as"] != "" || p["g"] != "" || p["v"] != "" {
+		if p["g"] != metav1.GroupName || p["v"] != "v1" {
+			return f, false
+		}
+		f.shape = shape(strings.TrimSuffix(p["as"], "List"))
+	}
+	if stream := p["stream"]; stream != "" && stream != "watch" {
+		return f, false
+	}
+	return f, slices.Contains(o[m], f.shape)
+}
+
+// isPretty reads the wish for indented text: from the parameters, or from a user
+// agent that people type at.
+func isPretty(r *http.Request, params map[string]string) bool {
+	if params["pretty"] == "1" {
+		return true
+	}
+	if strings.Contains(r.URL.RawQuery, "pretty") {
+		if wish := r.URL.Query().Get("pretty"); wish != "" {
+			pretty, _ := strconv.ParseBool(wish)
+			return pretty
+		}
+	}
+	agent := r.UserAgent()
+	return strings.HasPrefix(agent, "curl") || strings.HasPrefix(agent, "Wget") || strings.HasPrefix(agent, "Mozilla/5.0")
+}
+
+// acceptsGzip says whether the answer may be compressed.
+func acceptsGzip(r *http.Request) bool {
+	for _, header := range r.Header.Values("Accept-Encoding") {
+		for clause := range strings.SplitSeq(header, ",") {
+			name, params, _ := strings.Cut(clause, ";")
+			if name = strings.TrimSpace(name); name != "gzip" && name != "*" {
+				continue
+			}
+			quality, ok := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q=")
+			if q, err := strconv.ParseFloat(quality, 64); !ok || err != nil || q > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }

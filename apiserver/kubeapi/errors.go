@@ -1,8 +1,6 @@
 package kubeapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
+	"github.com/kubernetes-resource-monitor/krm/internal/wire"
 )
 
 // WriteError answers with err as a metav1.Status. What is not an APIStatus becomes
@@ -25,18 +24,23 @@ func WriteError(c *gin.Context, log *slog.Logger, err error) {
 		known = apierrors.NewInternalError(errors.New("see the server's log"))
 	}
 	status := known.Status()
-	status.Kind, status.APIVersion, status.Status = "Status", "v1", metav1.StatusFailure
+	status.Status = metav1.StatusFailure
 	if status.Details != nil && status.Details.RetryAfterSeconds > 0 {
 		c.Header("Retry-After", strconv.Itoa(int(status.Details.RetryAfterSeconds)))
 	}
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(status); err != nil {
-		panic("BUG: encode a Status: " + err.Error())
+	if status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden {
+		c.Writer.Header().Set("Cache-Control", "no-cache, private")
 	}
-	c.Header("Content-Length", strconv.Itoa(body.Len()))
-	c.Data(int(status.Code), "application/json", body.Bytes())
+	body, media := append(wire.StatusJSON(status), '\n'), mediaJSON
+	if forms, err := reads(true).choose(c.Request); err == nil && forms[0].media == mediaProtobuf {
+		body, media = wire.StatusProtobuf(status), mediaProtobuf
+	}
+	header := c.Writer.Header()
+	for _, name := range []string{"ETag", "Content-Encoding"} {
+		header.Del(name)
+	}
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	c.Data(int(status.Code), string(media), body)
 	c.Abort()
 }
 
@@ -51,20 +55,28 @@ func BadRequest(format string, args ...any) error {
 }
 
 // NoSuchPath says that nothing is served at the path.
-func NoSuchPath(format string, args ...any) error {
-	return failure(http.StatusNotFound, metav1.StatusReasonNotFound,
-		"the server could not find the requested resource: "+format, args...)
+func NoSuchPath(path string) error {
+	err := NoSuchResource()
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: "UnexpectedServerResponse", Message: "404 page not found: " + path}}
+	return err
+}
+
+// NotFound says that something does not exist, and what does.
+func NotFound(format string, args ...any) error {
+	return failure(http.StatusNotFound, metav1.StatusReasonNotFound, format, args...)
+}
+
+// NoSuchResource says that the resource is not served here.
+func NoSuchResource() *apierrors.StatusError {
+	err := failure(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+	err.ErrStatus.Details = &metav1.StatusDetails{}
+	return err
 }
 
 // MethodNotAllowed says that the path is only read. The caller sets Allow.
 func MethodNotAllowed(method string) error {
 	return failure(http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed,
 		"the server does not allow this method on the requested resource: %s", method)
-}
-
-// notImplemented refuses a parameter that would change the answer's meaning.
-func notImplemented(parameter, value string) error {
-	return failure(http.StatusNotImplemented, "NotImplemented", "parameter %s=%q is not supported by this server", parameter, value)
 }
 
 // Unavailable asks to come back in a second.

@@ -3,8 +3,11 @@ package kubeapi
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 )
@@ -13,7 +16,9 @@ const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
 // describe sets the headers that every answer about cluster state has: how far it
 // may be trusted, that it is the caller's own, and what people should be warned of.
-func (a *API) describe(h http.Header, m *mirror.Mirror, root *mirror.Root, now time.Time) {
+// doubt is why root may be older than it should be, nil if it is not.
+func (a *API) describe(h http.Header, m *mirror.Mirror, root *mirror.Root, doubt error) {
+	now := time.Now()
 	set := func(name, value string) {
 		if value != "" {
 			h.Set(name, value)
@@ -26,9 +31,18 @@ func (a *API) describe(h http.Header, m *mirror.Mirror, root *mirror.Root, now t
 	set("Krm-Verified-At", formatTime(fresh.VerifiedAt))
 	set("Cache-Control", "private")
 	set("Vary", "Accept, Accept-Encoding, Authorization")
-	for _, warning := range a.warnings(m, root, now) {
-		h.Add("Warning", `299 krm "`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(warning)+`"`)
+	warnings := a.warnings(m, root, now)
+	if doubt != nil && m.Err() == nil {
+		warnings = append(warnings, fmt.Sprintf("%v: newer changes may be missing: %v", m.Resource(), doubt))
 	}
+	for _, warning := range warnings {
+		Warn(h, warning)
+	}
+}
+
+// Warn adds a header that kubectl shows to people.
+func Warn(h http.Header, text string) {
+	h.Add("Warning", `299 krm "`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)+`"`)
 }
 
 func formatTime(t time.Time) string {
@@ -62,3 +76,35 @@ func (a *API) warnings(m *mirror.Mirror, root *mirror.Root, now time.Time) (text
 }
 
 func age(since, now time.Time) time.Duration { return now.Sub(since).Round(time.Second) }
+
+// unchanged tells the client what to call the answer, and answers 304 if it has that
+// already. scope is what all objects say that the answer may depend on: the same on
+// every replica, and another one after any change.
+func (a *API) unchanged(q *request, lineage string, scope mirror.Sum) bool {
+	f := q.forms[0]
+	if f.shape == shapeTable { // its cells tell the time
+		return false
+	}
+	asked := xxhash.Sum64String(strings.Join([]string{lineage, string(f.media), string(f.shape), strconv.FormatBool(f.pretty), q.Request.URL.RawQuery}, "\x00"))
+	tag := fmt.Sprintf(`W/"%016x%016x%016x"`, scope[0], scope[1], asked)
+	q.Header("ETag", tag)
+	if !sameTag(q.Request.Header.Values("If-None-Match"), tag) {
+		return false
+	}
+	q.Status(http.StatusNotModified)
+	q.Writer.WriteHeaderNow()
+	return true
+}
+
+// sameTag compares tags weakly (RFC 9110, 13.1.2).
+func sameTag(headers []string, tag string) bool {
+	tag = strings.TrimPrefix(tag, "W/")
+	for _, header := range headers {
+		for known := range strings.SplitSeq(header, ",") {
+			if known = strings.TrimSpace(known); known == "*" || strings.TrimPrefix(known, "W/") == tag {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -121,6 +121,8 @@ func (f manyPods) Read(ctx context.Context, _ object.LogID, wait time.Duration) 
 	return nil, ctx.Err()
 }
 
+func (f manyPods) Tail(context.Context) (object.LogID, error) { return "1-1", nil }
+
 func (f manyPods) Unpack(context.Context, object.Packed) (object.Record, error) {
 	return object.Record{}, nil
 }

@@ -1,150 +1,233 @@
 package kubeapi
 
 import (
+	"context"
+	"errors"
+	"iter"
 	"net/http"
-	"strconv"
-	"time"
 
-	"github.com/gin-gonic/gin"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
+	"github.com/kubernetes-resource-monitor/krm/internal/wire"
 )
 
-// list answers with all objects of the namespace, of all if it is "".
-//
-// Each item keeps its kind and apiVersion, which the API server leaves out of the
-// items of typed lists: an item is the stored object byte for byte, clients accept
-// both, and for generic clients it is the handier form.
-func (a *API) list(c *gin.Context, m *mirror.Mirror, namespace string) error {
-	c.Set(VerbKey, "list")
-	values, err := parseQuery(c.Request.URL.RawQuery)
+// page is a part of a list, perhaps all of it.
+type page struct {
+	root    *mirror.Root
+	doubt   error // why root may be older than it should be; nil if it is not
+	objects []*mirror.Object
+	meta    wire.ListMeta
+}
+
+// list answers with the objects that the request asks for.
+func (a *API) list(q *request) error {
+	if !a.lists.TryAcquire(1) {
+		busy := apierrors.NewTooManyRequests("too many lists are being answered: come back in a second", 1)
+		busy.ErrStatus.Message = "too many lists are being answered: come back in a second"
+		return busy
+	}
+	defer a.lists.Release(1)
+	p, err := a.page(q.Request.Context(), q)
 	if err != nil {
 		return err
 	}
-	f, err := listFilter(values, m.Resource())
+	a.describe(q.Writer.Header(), q.mirror, p.root, p.doubt)
+	if q.options.Continue == "" && !q.exact() && a.unchanged(q, p.root.Lineage, p.root.Scope(q.namespace).Sum) {
+		return nil
+	}
+	return a.firstForm(q, func(f form) error { return a.sendList(q, f, p) })
+}
+
+// page finds the objects.
+func (a *API) page(ctx context.Context, q *request) (p page, err error) {
+	after := ""
+	switch o := q.options; {
+	case o.Continue != "":
+		p.root, after, err = a.resume(ctx, q)
+	case q.exact():
+		var version object.Version
+		if version, err = parseVersion(o.ResourceVersion); err == nil {
+			p.root, err = q.at(ctx, version)
+		}
+	default:
+		p.root, p.doubt, err = q.state(ctx, o.ResourceVersion)
+	}
+	if err != nil {
+		return p, err
+	}
+	more := false
+	p.objects, more = q.choose(p.root, after)
+	p.meta.Version = string(p.root.Freshness.Streamed)
+	if !more {
+		return p, nil
+	}
+	p.meta.Continue, err = a.signer.encode(ctx, token{
+		Lineage: p.root.Lineage, Version: p.root.Freshness.Streamed, Path: p.objects[len(p.objects)-1].Path(), Query: q.identity(),
+	})
+	if err != nil {
+		return p, err
+	}
+	q.mirror.Keep(p.root)
+	if q.filter.everything() {
+		remaining := q.remaining(p.root, after) - int64(len(p.objects))
+		p.meta.Remaining = &remaining
+	}
+	return p, nil
+}
+
+// resume finds the state that the request's token is of, and where to go on in it.
+func (a *API) resume(ctx context.Context, q *request) (root *mirror.Root, after string, err error) {
+	if v := q.options.ResourceVersion; v != "" && v != "0" {
+		return nil, "", BadRequest("specifying resource version is not allowed when using continue")
+	}
+	t, err := a.signer.decode(ctx, q.options.Continue, q.identity())
+	if err != nil {
+		return nil, "", err
+	}
+	root, err = q.at(ctx, t.Version)
+	if err == nil && root.Lineage != t.Lineage || apierrors.IsGone(err) || apierrors.IsResourceExpired(err) {
+		return nil, "", expired("The provided continue parameter is too old to display a consistent list result. " +
+			"You must start a new list without the continue parameter.")
+	}
+	return root, t.Path, err
+}
+
+// choose returns the objects of root, behind the path, that the request asks for, at
+// most as many as its limit, in the API server's order; more says that others follow.
+func (q *request) choose(root *mirror.Root, after string) (chosen []*mirror.Object, more bool) {
+	f, limit := &q.filter, int(q.options.Limit)
+	if limit <= 0 || !q.order.Empty() {
+		limit = root.Len()
+	}
+	if name, ok := f.name(); ok && (q.namespace != "" || !q.resource().Namespaced) {
+		o, found := root.Get(object.Key{Namespace: q.namespace, Name: name})
+		if found && o.Path() > after && f.matches(o) {
+			chosen = append(chosen, o)
+		}
+		return chosen, false
+	}
+	if f.everything() {
+		chosen = make([]*mirror.Object, 0, min(limit, root.Scope(q.namespace).Objects))
+	}
+	for o := range root.After(q.namespace, after) {
+		if !f.matches(o) {
+			continue
+		}
+		if len(chosen) == limit {
+			return chosen, true
+		}
+		chosen = append(chosen, o)
+	}
+	return q.sort(chosen), false
+}
+
+// sort orders as the request asks for, if it does.
+func (q *request) sort(objects []*mirror.Object) []*mirror.Object {
+	if q.order.Empty() {
+		return objects
+	}
+	sorted := make([]*mirror.Object, len(objects))
+	for i, from := range q.order.Sort(len(objects), func(i int) []byte { return objects[i].Body }) {
+		sorted[i] = objects[from]
+	}
+	return sorted
+}
+
+// remaining counts the objects behind the path.
+func (q *request) remaining(root *mirror.Root, after string) (n int64) {
+	if after == "" {
+		return int64(root.Scope(q.namespace).Objects)
+	}
+	return count(root.After(q.namespace, after))
+}
+
+func count(objects iter.Seq[*mirror.Object]) (n int64) {
+	for range objects {
+		n++
+	}
+	return n
+}
+
+// sendList writes the page in one form, compressed if that is accepted and pays.
+func (a *API) sendList(q *request, f form, p page) error {
+	e := a.encoder(q, f)
+	if !acceptsGzip(q.Request) || f.shape == shapeTable || f.pretty || f.media == mediaYAML || !q.projection.Empty() {
+		t, err := e.list(p.meta, columnsOf(p.root), p.objects)
+		if err == nil {
+			t, err = forPeople(t, f)
+		}
+		if err != nil {
+			return err
+		}
+		return a.send(q, f, t)
+	}
+	if size(p.objects) < worthGzip {
+		t, err := e.list(p.meta, nil, p.objects)
+		if err != nil {
+			return err
+		}
+		return a.sendPlain(q, f, t)
+	}
+	member, err := e.zip(p.meta, p.objects)
 	if err != nil {
 		return err
 	}
-	answer, err := chooseForm(c.Request.Header, formJSON, formTable)
-	if err != nil {
-		return err
+	return a.sendZipped(q, f, member)
+}
+
+// size is how many bytes the objects have as JSON.
+func size(objects []*mirror.Object) (n int) {
+	for _, o := range objects {
+		n += len(o.Body)
 	}
-	include, err := includeObject(values.Get("includeObject"))
-	if err != nil {
-		return err
-	}
-	root, err := synced(m)
-	if err != nil {
-		return err
-	}
-	a.describe(c.Writer.Header(), m, root, time.Now())
-	if answer == formTable {
-		return a.table(c, root, choose(root, namespace, f), include)
-	}
-	a.write(c, listHead(m.Resource(), root.Freshness.Streamed), choose(root, namespace, f), "]}\n")
-	return nil
+	return n
 }
 
 // get answers with one object.
-func (a *API) get(c *gin.Context, m *mirror.Mirror, key object.Key) error {
-	c.Set(VerbKey, "get")
-	values, err := parseQuery(c.Request.URL.RawQuery)
+func (a *API) get(q *request) error {
+	root, doubt, err := q.state(q.Request.Context(), q.values.Get("resourceVersion"))
 	if err != nil {
 		return err
 	}
-	if err := refuse(values); err != nil {
-		return err
-	}
-	answer, err := chooseForm(c.Request.Header, formJSON, formTable)
-	if err != nil {
-		return err
-	}
-	include, err := includeObject(values.Get("includeObject"))
-	if err != nil {
-		return err
-	}
-	root, err := synced(m)
-	if err != nil {
-		return err
-	}
-	a.describe(c.Writer.Header(), m, root, time.Now())
-	o, ok := root.Get(key)
+	a.describe(q.Writer.Header(), q.mirror, root, doubt)
+	o, ok := root.Get(object.Key{Namespace: q.namespace, Name: q.name})
 	if !ok {
-		return apierrors.NewNotFound(groupResource(m.Resource()), key.Name)
+		return apierrors.NewNotFound(groupResource(q.resource()), q.name)
 	}
-	if answer == formTable {
-		return a.table(c, root, []*mirror.Object{o}, include)
-	}
-	a.write(c, "", []*mirror.Object{o}, "\n")
-	return nil
-}
-
-func listHead(r object.Resource, version object.Version) string {
-	return `{"kind":` + strconv.Quote(r.Kind+"List") + `,"apiVersion":` + strconv.Quote(r.GroupVersion()) +
-		`,"metadata":{"resourceVersion":` + strconv.Quote(string(version)) + `},"items":[`
-}
-
-// choose returns the objects that the filter selects, in the API server's order.
-func choose(root *mirror.Root, namespace string, f filter) []*mirror.Object {
-	if name, ok := f.value(fieldName); ok && (namespace != "" || !root.Resource.Namespaced) {
-		if o, ok := root.Get(object.Key{Namespace: namespace, Name: name}); ok && f.matches(o) {
-			return []*mirror.Object{o}
-		}
+	if a.unchanged(q, root.Lineage, o.Sum) {
 		return nil
 	}
-	var chosen []*mirror.Object
-	if namespace == "" && f.everything() {
-		chosen = make([]*mirror.Object, 0, root.Len())
-	}
-	for o := range root.All(namespace) {
-		if f.matches(o) {
-			chosen = append(chosen, o)
+	return a.firstForm(q, func(f form) error {
+		var t text
+		e := a.encoder(q, f)
+		var err error
+		if f.shape == shapeTable {
+			err = e.table(&t, wire.ListMeta{Version: string(o.Version)}, columnsOf(root), o)
+		} else {
+			err = e.one(&t, o)
 		}
-	}
-	return chosen
-}
-
-// pieceBytes is the most that is written at once. Pieces of 256 KB and more are as
-// fast as one, and a slow reader holds one piece, not the whole answer.
-const pieceBytes = 512 << 10
-
-// write answers 200 with head, the objects' bytes joined by commas, and tail. The
-// length is known beforehand; nothing is decoded.
-func (a *API) write(c *gin.Context, head string, objects []*mirror.Object, tail string) {
-	length := len(head) + max(0, len(objects)-1) + len(tail)
-	for _, o := range objects {
-		length += len(o.Body)
-	}
-	a.send(c, length, func(p *pieces) {
-		p.add(head)
-		for i, o := range objects {
-			if i > 0 {
-				p.add(",")
-			}
-			p.add(alias(o.Body))
+		if err != nil {
+			return err
 		}
-		p.add(tail)
+		if f.media == mediaJSON && !f.pretty {
+			t.add("\n")
+		}
+		if t, err = forPeople(t, f); err != nil {
+			return err
+		}
+		return a.send(q, f, t)
 	})
 }
 
-// send answers 200 with the JSON of that length that fill adds, piece by piece.
-func (a *API) send(c *gin.Context, length int, fill func(*pieces)) {
-	header := c.Writer.Header()
-	header.Set("Content-Type", "application/json")
-	header.Set("Content-Length", strconv.Itoa(length))
-	c.Writer.WriteHeader(http.StatusOK)
-	if c.Request.Method == http.MethodHead {
-		c.Writer.WriteHeaderNow()
-		return
+// firstForm answers in the first of the accepted forms that the objects have.
+func (a *API) firstForm(q *request, answer func(form) error) (err error) {
+	for _, f := range q.forms {
+		if err = answer(f); !errors.Is(err, wire.ErrNoProtobuf) {
+			return err
+		}
 	}
-	pooled := a.buffers.Get().(*[]byte)
-	defer a.buffers.Put(pooled)
-	p := pieces{w: c.Writer, buffer: (*pooled)[:0], timeout: a.options.WriteTimeout, deadline: http.NewResponseController(c.Writer).SetWriteDeadline}
-	fill(&p)
-	p.flush()
-	if p.err != nil {
-		a.log.Debug("client is gone", "path", c.Request.URL.Path, "err", p.err)
-	}
+	return failure(http.StatusNotAcceptable, "NotAcceptable",
+		"%v has fields that its protobuf form lacks in this version of krm: accept application/json", q.resource())
 }

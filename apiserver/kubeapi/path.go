@@ -20,11 +20,12 @@ type place struct {
 	inNamespace    bool // the path has a namespace
 	name           string
 	rest           string // the subresource
+	watch          bool   // the path is one of the old ones of watches
 }
 
 // parsePath reads /api/VERSION/… and /apis/GROUP/VERSION/…, as the API server does:
 //
-//	[namespaces/NAMESPACE/]PLURAL[/NAME[/SUBRESOURCE]]
+//	[watch/][namespaces/NAMESPACE/]PLURAL[/NAME[/SUBRESOURCE]]
 //
 // where "namespaces" is a plural itself if less than a plural follows the name.
 func parsePath(path string) (p place, ok bool) {
@@ -42,6 +43,9 @@ func parsePath(path string) (p place, ok bool) {
 			return p, false
 		}
 	}
+	if segments[0] == "watch" && len(segments) > 1 {
+		p.watch, segments = true, segments[1:]
+	}
 	if segments[0] == "namespaces" && len(segments) >= 3 {
 		p.namespace, p.inNamespace, segments = segments[1], true, segments[2:]
 	}
@@ -55,42 +59,105 @@ func parsePath(path string) (p place, ok bool) {
 	return p, true
 }
 
-// kubernetes answers every path below /api and /apis.
+// kubernetes answers every path of the Kubernetes API.
 func (a *API) kubernetes(c *gin.Context) error {
 	path := c.Request.URL.Path
 	p, ok := parsePath(path)
 	if !ok {
-		return NoSuchPath("%s", path)
+		return a.discover(c)
 	}
-	m, ok := a.set.Lookup(p.group, p.version, p.plural)
-	if !ok {
-		return a.unknown(p.group, p.plural)
+	m, held := a.set.Lookup(p.group, p.version, p.plural)
+	if !held || p.rest != "" || !isRead(c.Request.Method) {
+		return a.elsewhere(c, p, m)
 	}
 	r := m.Resource()
 	c.Set(ResourceKey, r.String())
-	wrongScope := p.inNamespace && !r.Namespaced || r.Namespaced && !p.inNamespace && p.name != ""
-	if wrongScope || p.rest != "" {
-		return NoSuchPath("%s", path)
+	if p.inNamespace && !r.Namespaced || r.Namespaced && !p.inNamespace && p.name != "" {
+		return NoSuchPath(path)
 	}
-	if method := c.Request.Method; method != http.MethodGet && method != http.MethodHead {
-		verb := writeVerb(method, p.name)
-		c.Set(VerbKey, verb)
-		c.Header("Allow", "GET, HEAD")
-		return apierrors.NewMethodNotSupported(groupResource(r), verb)
+	values, err := parseQuery(c.Request.URL.RawQuery)
+	if err != nil {
+		return err
 	}
-	if p.name != "" {
-		return a.get(c, m, object.Key{Namespace: p.namespace, Name: p.name})
+	return a.read(&request{Context: c, mirror: m, kind: a.kindOf(r), namespace: p.namespace, name: p.name, values: values}, p.watch)
+}
+
+// discover answers with what there is.
+func (a *API) discover(c *gin.Context) error {
+	c.Set(VerbKey, "discovery")
+	if !isRead(c.Request.Method) {
+		return a.refuse(c)
 	}
-	return a.list(c, m, p.namespace)
+	if err := a.options.Authorize(c, Access{Verb: "get", Path: c.Request.URL.Path}); err != nil {
+		return err
+	}
+	if a.options.Discovery.Serve(c.Writer, c.Request) || a.options.Forward(c) {
+		return nil
+	}
+	return NoSuchPath(c.Request.URL.Path)
+}
+
+// elsewhere answers for what is not held here: what is not watched, subresources,
+// and all writing.
+func (a *API) elsewhere(c *gin.Context, p place, m *mirror.Mirror) error {
+	if a.options.Forward(c) {
+		c.Set(VerbKey, "forward")
+		return nil
+	}
+	switch {
+	case m == nil:
+		return a.unknown(c, p.group, p.plural)
+	case p.rest != "":
+		return NoSuchPath(c.Request.URL.Path)
+	}
+	c.Set(ResourceKey, m.Resource().String())
+	verb := writeVerb(c.Request.Method, p.name)
+	c.Set(VerbKey, verb)
+	c.Header("Allow", "GET, HEAD")
+	return apierrors.NewMethodNotSupported(groupResource(m.Resource()), verb)
+}
+
+func (a *API) refuse(c *gin.Context) error {
+	c.Header("Allow", "GET, HEAD")
+	return MethodNotAllowed(c.Request.Method)
+}
+
+// read answers a request for a resource that is held here.
+func (a *API) read(q *request, isWatch bool) (err error) {
+	verb, answer := "get", a.get
+	forms := reads(q.kind.hasProtobuf())
+	if q.name == "" || isWatch {
+		err = q.parseList()
+		verb, answer = "list", a.list
+		if isWatch || q.options.Watch {
+			q.options.Watch = true
+			verb, answer, forms = "watch", a.watch, streams(q.kind.hasProtobuf())
+		}
+	} else {
+		err = q.parseOwn()
+	}
+	q.Set(VerbKey, verb)
+	// Who may not read here is not told what is wrong with the question.
+	if err := a.options.Authorize(q.Context, Access{Verb: verb, Resource: q.resource(), Namespace: q.namespace, Name: q.name}); err != nil {
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	if err := q.parseForms(forms); err != nil {
+		return err
+	}
+	return answer(q)
 }
 
 // unknown says that nobody watches the resource, or that nobody can know yet.
-func (a *API) unknown(group, plural string) error {
+func (a *API) unknown(c *gin.Context, group, plural string) error {
 	name := object.Resource{Group: group, Name: plural}
 	if _, at, _ := a.set.Registered(); at.IsZero() {
 		return Unavailable("%v cannot be served yet: Redis has not told which resources are watched", name)
 	}
-	return NoSuchPath("%v is not watched by KRM, or not in this version", name)
+	Warn(c.Writer.Header(), name.String()+" is not watched by KRM, or not in this version")
+	return NoSuchResource()
 }
 
 func groupResource(r object.Resource) schema.GroupResource {
@@ -113,13 +180,4 @@ func writeVerb(method, name string) string {
 		return "delete"
 	}
 	return strings.ToLower(method)
-}
-
-// synced returns the state to answer from.
-func synced(m *mirror.Mirror) (*mirror.Root, error) {
-	root := m.Root()
-	if root == nil {
-		return nil, notSynced(m)
-	}
-	return root, nil
 }

@@ -4,10 +4,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
+	"k8s.io/apimachinery/pkg/fields"
 
+	"github.com/kubernetes-resource-monitor/krm/apiserver/kubeapi/field"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
 
@@ -44,20 +45,41 @@ func (a *API) short(c *gin.Context, s shortPath) error {
 	if err != nil {
 		return err
 	}
-	if _, err := chooseForm(c.Request.Header, formJSON); err != nil {
+	forms, err := offer{mediaJSON: {shapeObject}}.choose(c.Request)
+	if err != nil {
 		return err
 	}
 	m, ok := a.set.Find(s.group, s.plural)
 	if !ok {
-		return a.unknown(s.group, s.plural)
+		return a.unknown(c, s.group, s.plural)
 	}
-	root, err := synced(m)
+	q := &request{Context: c, mirror: m, kind: a.kindOf(m.Resource()), namespace: namespace, values: values, forms: forms, filter: f}
+	q.filter.namespace = namespace
+	if err := a.options.Authorize(c, Access{Verb: "list", Resource: m.Resource(), Namespace: namespace}); err != nil {
+		return err
+	}
+	root, doubt, err := q.state(c.Request.Context(), "")
 	if err != nil {
 		return err
 	}
-	a.describe(c.Writer.Header(), m, root, time.Now())
-	a.write(c, `{"items":[`, choose(root, namespace, f), "]}\n")
-	return nil
+	a.describe(c.Writer.Header(), m, root, doubt)
+	if a.unchanged(q, root.Lineage, root.Scope(namespace).Sum) {
+		return nil
+	}
+	objects, _ := q.choose(root, "")
+	var t text
+	t.add(`{"items":[`)
+	for i, o := range objects {
+		if i > 0 {
+			t.add(",")
+		}
+		t.addBytes(o.Body)
+	}
+	t.add("]}\n")
+	if t, err = forPeople(t, forms[0]); err != nil {
+		return err
+	}
+	return a.send(q, forms[0], t)
 }
 
 // shortFilter reads name, namespace, node and label_selector; an empty one does
@@ -85,10 +107,14 @@ func shortFilter(values url.Values, s shortPath) (namespace string, f filter, er
 	if f.labels, err = parseLabels(selector); err != nil {
 		return "", f, BadRequest("parameter label_selector=%q: %v; accepted is any label selector, such as app=web,tier in (front,back),!canary", selector, err)
 	}
-	for field, value := range map[string]string{fieldName: values.Get("name"), fieldNode: values.Get("node")} {
+	var terms []string
+	for label, value := range map[string]string{"metadata.name": values.Get("name"), "spec.nodeName": values.Get("node")} {
 		if value != "" {
-			f.fields = append(f.fields, fieldTest{field: field, value: value})
+			terms = append(terms, label+"="+fields.EscapeValue(value))
 		}
 	}
-	return values.Get("namespace"), f, nil
+	slices.Sort(terms)
+	resource := object.Resource{Group: s.group, Version: "v1", Name: s.plural, Namespaced: s.namespaced}
+	f.fields, err = field.Parse(strings.Join(terms, ","), resource, nil)
+	return values.Get("namespace"), f, err
 }

@@ -9,50 +9,56 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gin-gonic/gin"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
+	"github.com/kubernetes-resource-monitor/krm/internal/wire"
 )
 
-// table answers with a meta.k8s.io/v1 Table: the cells that the API server made,
-// but for those that tell an age, which are of now.
-func (a *API) table(c *gin.Context, root *mirror.Root, objects []*mirror.Object, include metav1.IncludeObjectPolicy) error {
+// columnsOf is the JSON of the columns of a Table of root's objects.
+func columnsOf(root *mirror.Root) []byte {
 	known := root.Columns
-	if len(known) == 0 { // the API server made none: cells below are names
+	if len(known) == 0 { // the API server made none: cells are names
 		known = []object.Column{{Name: "Name", Type: "string", Format: "name"}}
 	}
 	columns, err := json.Marshal(known)
 	if err != nil {
-		return fmt.Errorf("write columns of %v: %w", root.Resource, err)
+		panic("BUG: marshal columns: " + err.Error())
 	}
-	b := bytes.NewBufferString(`{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":`)
-	fmt.Fprintf(b, `%q},"columnDefinitions":%s,"rows":[`, root.Freshness.Streamed, columns)
-	clock := newClock(root.Columns, time.Now())
-	for i, o := range objects {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		if err := clock.row(b, o, include); err != nil {
-			return fmt.Errorf("write %v of %v as a table row: %w", o.Key, root.Resource, err)
-		}
-	}
-	b.WriteString("]}\n")
-	a.send(c, b.Len(), func(p *pieces) { p.add(alias(b.Bytes())) })
-	return nil
+	return columns
 }
 
-// includeObject reads the parameter of that name; "" is Metadata, as upstream.
-func includeObject(text string) (metav1.IncludeObjectPolicy, error) {
-	switch policy := metav1.IncludeObjectPolicy(text); policy {
-	case "":
-		return metav1.IncludeMetadata, nil
-	case metav1.IncludeNone, metav1.IncludeMetadata, metav1.IncludeObject:
-		return policy, nil
+// table writes a meta.k8s.io/v1 Table of the objects: the cells that the API server
+// made, but for those that tell an age, which are of now. columns are nil where the
+// client knows them.
+func (e *encoder) table(t *text, meta wire.ListMeta, columns []byte, objects ...*mirror.Object) error {
+	if e.cells == nil {
+		e.cells = newClock(e.mirror.Root().Columns, time.Now())
 	}
-	return "", BadRequest("parameter includeObject=%q: want None, Metadata or Object", text)
+	b := wire.AppendTableHead(make([]byte, 0, 1024*len(objects)+4096), meta, columns)
+	for i, o := range objects {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		cells, err := e.cells.cells(o)
+		if err != nil {
+			return fmt.Errorf("write %v of %v as a table row: %w", o.Key, e.resource(), err)
+		}
+		b = append(append(b, `{"cells":`...), cells...)
+		switch e.include {
+		case metav1.IncludeObject:
+			b = append(append(b, `,"object":`...), o.Body...)
+		case metav1.IncludeNone:
+			b = append(b, `,"object":null`...)
+		default:
+			b = append(append(append(b, `,"object":`+metadataHead...), o.Metadata()...), '}')
+		}
+		b = append(b, '}')
+	}
+	t.addBytes(append(b, wire.TableTail...))
+	return nil
 }
 
 // clock rewrites the cells that tell how long ago something was. The API server
@@ -77,36 +83,9 @@ func newClock(columns []object.Column, now time.Time) *clock {
 	return c
 }
 
-// row appends o as a row of the Table.
-func (c *clock) row(b *bytes.Buffer, o *mirror.Object, include metav1.IncludeObjectPolicy) error {
-	var body struct {
-		Metadata json.RawMessage `json:"metadata"`
-	}
-	if err := json.Unmarshal(o.Body, &body); err != nil {
-		return err
-	}
-	cells, err := c.cells(o, body.Metadata)
-	if err != nil {
-		return err
-	}
-	b.WriteString(`{"cells":`)
-	b.Write(cells)
-	switch include {
-	case metav1.IncludeObject:
-		b.WriteString(`,"object":`)
-		b.Write(o.Body)
-	case metav1.IncludeMetadata:
-		b.WriteString(`,"object":{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":`)
-		b.Write(body.Metadata)
-		b.WriteByte('}')
-	}
-	b.WriteByte('}')
-	return nil
-}
-
 // cells returns the row's cells with the times of now. An object without stored
 // cells gets its name and nothing else.
-func (c *clock) cells(o *mirror.Object, metadata []byte) (json.RawMessage, error) {
+func (c *clock) cells(o *mirror.Object) (json.RawMessage, error) {
 	if len(o.Cells) == 0 {
 		return json.Marshal([]string{o.Key.Name})
 	}
@@ -131,7 +110,7 @@ func (c *clock) cells(o *mirror.Object, metadata []byte) (json.RawMessage, error
 		}
 	}
 	if c.age >= 0 && c.age < len(c.memory) {
-		c.memory[c.age] = json.RawMessage(strconv.Quote(c.objectAge(metadata)))
+		c.memory[c.age] = json.RawMessage(strconv.Quote(c.objectAge(o.Metadata())))
 	}
 	return json.Marshal(c.memory)
 }

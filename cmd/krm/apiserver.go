@@ -9,18 +9,21 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kubernetes-resource-monitor/krm/apiserver"
+	"github.com/kubernetes-resource-monitor/krm/internal/kube"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
 )
 
 type apiserverFlags struct {
 	process   processFlags
 	redis     store.Config
+	kube      kube.Flags
 	apiserver apiserver.Config
 }
 
 func (f *apiserverFlags) register(fs *pflag.FlagSet) {
 	f.process.register(fs)
 	f.redis.RegisterFlags(fs)
+	f.kube.RegisterFlags(fs)
 	f.apiserver.RegisterFlags(fs)
 }
 
@@ -32,13 +35,19 @@ func newAPIServerCommand() *cobra.Command {
 	var flags apiserverFlags
 	cmd := &cobra.Command{
 		Use:   "apiserver",
-		Short: "Serve the snapshots of all registered resources by GET, at the Kubernetes API's paths",
+		Short: "Serve the snapshots of all registered resources as the Kubernetes API server does",
 		Long: `apiserver keeps a copy of every registered resource's snapshot in memory, follows
-its changes, and serves it read-only at the paths of the Kubernetes API. It holds no
-state of its own: run as many as you like. While Redis is away it serves on, and says
-in its answers how old they are.`,
+its changes, and serves it at the paths of the Kubernetes API, so that kubectl, client-go
+and controllers need only another server address. It holds no state of its own: run
+as many as you like. While Redis is away it serves on, and says in its answers how
+old they are.
+
+It talks to the Kubernetes API server only with --auth=kubernetes, to ask who clients
+are and what they may read, and with --passthrough, to send on what it does not hold.`,
 		Example: `  krm apiserver --redis-addr redis:6379
-  curl '127.0.0.1:8080/api/v1/namespaces/default/pods?labelSelector=app%3Dweb'`,
+  kubectl --server http://127.0.0.1:8080 get pods -A -l app=web --watch
+  krm apiserver --redis-addr redis:6379 --listen :8443 --auth kubernetes \
+    --tls-cert-file tls.crt --tls-private-key-file tls.key`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := flags.validate(); err != nil {
@@ -57,7 +66,17 @@ func runAPIServer(ctx context.Context, flags apiserverFlags) (err error) {
 		return ended(ctx, err)
 	}
 	defer func() { err = errors.Join(ended(ctx, err), p.redis.Close()) }()
+	var up upstream
+	if flags.apiserver.NeedsKubernetes() {
+		source, config, err := connectKube(kubeFlags{Flags: flags.kube}, p)
+		if err != nil {
+			return err
+		}
+		up = upstream{source, config}
+	}
 	g, ctx := errgroup.WithContext(ctx)
-	serveAPI(ctx, g, flags.process.Listen, flags.apiserver, p)
+	if _, err := serveAPI(ctx, g, flags.process.Listen, flags.apiserver, up, p); err != nil {
+		return err
+	}
 	return g.Wait()
 }

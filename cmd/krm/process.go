@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/pflag"
 
-	"github.com/kubernetes-resource-monitor/krm/apiserver"
+	"github.com/kubernetes-resource-monitor/krm/apiserver/auth"
 	"github.com/kubernetes-resource-monitor/krm/internal/kube"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
@@ -82,7 +82,7 @@ func (f *processFlags) validateOps() error {
 	if err := f.validate(); err != nil || f.InsecureAnyAddress {
 		return err
 	}
-	if err := apiserver.CheckLoopback(f.Listen); err != nil {
+	if err := auth.CheckLoopback(f.Listen); err != nil {
 		return fmt.Errorf("--listen=%w, or else --insecure-any-address", err)
 	}
 	return nil

@@ -69,7 +69,7 @@ apiservers serve the snapshots by GET, at the Kubernetes API's own paths.`,
 		}
 	}
 	add("run", newStandaloneCommand(), newStreamerCommand(), newVerifierCommand(), newAggregatorCommand(), newAPIServerCommand())
-	add("read", newGetCommand(), newStatusCommand(), newVerifyCommand(), newResourceCommand())
+	add("read", newGetCommand(), newStatusCommand(), newVerifyCommand(), newTokenCommand(), newResourceCommand())
 	root.AddCommand(newVersionCommand())
 	teach(root)
 	return root

@@ -99,11 +99,15 @@ func runStandalone(ctx context.Context, flags standaloneFlags, out io.Writer) (e
 	}
 	defer func() { err = errors.Join(ended(ctx, err), redis.Close()) }()
 	p := &process{log: log, registry: registry, redis: redis}
-	source, err := connectKube(flags.kube, p)
+	source, config, err := connectKube(flags.kube, p)
 	if err != nil {
 		return err
 	}
-	set := serveAPI(ctx, g, flags.process.Listen, flags.apiserver, p)
+	set, err := serveAPI(ctx, g, flags.process.Listen, flags.apiserver, upstream{source, config}, p)
+	if err != nil {
+		return err
+	}
+	g.Go(func() error { return newDocuments(source, p).Run(ctx) })
 	streamerOptions, verifierOptions, aggregatorOptions := streamer.Options{Metrics: streamer.NewMetrics(registry)}, flags.verifier.Options(), flags.aggregator.Options()
 	verifierOptions.Metrics = verifier.NewMetrics(registry)
 	aggregatorOptions.Metrics = aggregator.NewMetrics(registry)

@@ -11,12 +11,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
 
 	"github.com/kubernetes-resource-monitor/krm/apiserver"
+	"github.com/kubernetes-resource-monitor/krm/apiserver/auth"
+	"github.com/kubernetes-resource-monitor/krm/apiserver/discovery"
+	"github.com/kubernetes-resource-monitor/krm/apiserver/passthrough"
 	"github.com/kubernetes-resource-monitor/krm/internal/kube"
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
+	"github.com/kubernetes-resource-monitor/krm/streamer"
 )
 
 // process is what every process stands on.
@@ -24,6 +29,7 @@ type process struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	redis    *store.Store
+	beside   []func(context.Context) error // what runs once, beside the work on each resource
 }
 
 // startProcess builds logger and registry and waits for Redis. The caller closes redis.
@@ -63,6 +69,9 @@ func serveEach(ctx context.Context, flags processFlags, config store.Config, nam
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return serveOps(ctx, flags.Listen, p.registry, p.redis.Ping, p.log) })
+	for _, run := range p.beside {
+		g.Go(func() error { return run(ctx) })
+	}
 	for _, name := range names {
 		g.Go(func() error { return work(ctx, name) })
 	}
@@ -99,33 +108,98 @@ func (f *kubeFlags) validate() error {
 	return errors.Join(fault, f.Validate())
 }
 
-func connectKube(flags kubeFlags, p *process) (*kube.Client, error) {
+func connectKube(flags kubeFlags, p *process) (*kube.Client, *rest.Config, error) {
 	config, err := flags.Config()
 	if err != nil {
-		return nil, usageError{err}
+		return nil, nil, usageError{err}
 	}
-	return kube.Connect(config, kube.Options{
+	source, err := kube.Connect(config, kube.Options{
 		Silence:           flags.Silence,
 		KeepManagedFields: flags.KeepManagedFields,
 		UserAgent:         "krm/" + version,
 		Metrics:           kube.NewMetrics(p.registry),
 	}, p.log)
+	return source, config, err
+}
+
+// newDocuments keeps in Redis what the API server tells of itself.
+func newDocuments(source *kube.Client, p *process) *streamer.Documents {
+	return streamer.NewDocuments(source, p.redis, streamer.DocumentsOptions{Metrics: streamer.NewDocumentsMetrics(p.registry)}, p.log)
+}
+
+// upstream is the API server as krm's own needs it: to ask who clients are and what
+// they may, and to pass on what is not held. The zero value is none.
+type upstream struct {
+	reviewer auth.Reviewer
+	config   *rest.Config
 }
 
 // serveAPI starts, in g, the mirrors of all registered resources and the HTTP
 // server that answers from them.
-func serveAPI(ctx context.Context, g *errgroup.Group, listen string, config apiserver.Config, p *process) *mirror.Set {
-	feed := func(resource object.Resource) mirror.Feed { return p.redis.Feed(resource) }
-	options := mirror.Options{Metrics: mirror.NewMetrics(p.registry), OnUnreadable: func(ctx context.Context, resource object.Resource) {
-		if err := p.redis.Ask(ctx, resource, object.AskFull); err != nil {
-			p.log.Warn("cannot ask for a full verification", "resource", resource.String(), "err", err)
+func serveAPI(ctx context.Context, g *errgroup.Group, listen string, config apiserver.Config, up upstream, p *process) (*mirror.Set, error) {
+	set := mirror.NewSet(p.redis, func(resource object.Resource) mirror.Feed { return p.redis.Feed(resource) }, mirror.Options{
+		Metrics:      mirror.NewMetrics(p.registry),
+		OnUnreadable: p.asking(object.AskFull),
+		OnBehind:     p.asking(object.AskAdvance),
+	}, p.log)
+	options := config.Options(p.registry)
+	options.Listen = listen
+	options.Secret = func(ctx context.Context) ([]byte, error) { return p.redis.Secret(ctx, "continue") }
+	guard, err := auth.Open(config.Auth, up.reviewer, p.registry, p.log)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	options.Guard = guard
+	serving, err := auth.OpenServing(config.Auth, p.registry, p.log)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if serving != nil {
+		options.TLS = serving.Config()
+		g.Go(func() error { return serving.Run(ctx) })
+	}
+	if config.Passthrough.Enabled() {
+		target, transport, err := kube.Upstream(up.config)
+		if err != nil {
+			return nil, err
 		}
-	}}
-	set := mirror.NewSet(p.redis, feed, options, p.log)
-	serving := config.Options(p.registry)
-	serving.Listen = listen
-	server := apiserver.New(set, p.redis, serving, p.log)
+		options.Passthrough = passthrough.New(config.Passthrough, target, transport, p.registry, p.log)
+	}
+	known := discovery.New(p.redis, served(set), discovery.Options{Scope: scope(config.Passthrough)}, p.log)
+	options.Discovery = known
+	server := apiserver.New(set, p.redis, options, p.log)
+	g.Go(func() error { return guard.Run(ctx) })
+	g.Go(func() error { return known.Run(ctx) })
 	g.Go(func() error { return set.Run(ctx) })
 	g.Go(func() error { return server.Run(ctx) })
-	return set
+	return set, nil
+}
+
+// asking returns a function that leaves a wish in Redis.
+func (p *process) asking(ask object.Ask) func(context.Context, object.Resource) {
+	return func(ctx context.Context, resource object.Resource) {
+		if err := p.redis.Ask(ctx, resource, ask); err != nil && ctx.Err() == nil {
+			p.log.Warn("cannot leave a wish in redis", "wish", string(ask), "resource", resource.String(), "err", err)
+		}
+	}
+}
+
+func served(set *mirror.Set) func() []object.Resource {
+	return func() (resources []object.Resource) {
+		for _, m := range set.Mirrors() {
+			resources = append(resources, m.Resource())
+		}
+		return resources
+	}
+}
+
+// scope is how much of the API clients are told of.
+func scope(config passthrough.Config) discovery.Scope {
+	switch config.Mode {
+	case passthrough.ModeReads:
+		return discovery.ScopeReads
+	case passthrough.ModeAll:
+		return discovery.ScopeAll
+	}
+	return discovery.ScopeServed
 }

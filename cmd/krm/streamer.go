@@ -57,10 +57,11 @@ Run it once per resource. A second one for the same resource stands by.`,
 
 func runStreamer(ctx context.Context, flags streamerFlags) error {
 	return serveEach(ctx, flags.process, flags.redis, flags.resource.Names, func(p *process) (task, error) {
-		source, err := connectKube(flags.kube, p)
+		source, _, err := connectKube(flags.kube, p)
 		if err != nil {
 			return nil, err
 		}
+		p.beside = append(p.beside, newDocuments(source, p).Run)
 		options := streamer.Options{Metrics: streamer.NewMetrics(p.registry)}
 		return func(ctx context.Context, name string) error {
 			return newStreamer(name, source, p.redis, options, p.log).Run(ctx)

@@ -57,7 +57,7 @@ The aggregator compares, counts what was wrong as drift, and repairs it.`,
 
 func runVerifier(ctx context.Context, flags verifierFlags) error {
 	return serveEach(ctx, flags.process, flags.redis, flags.resource.Names, func(p *process) (task, error) {
-		source, err := connectKube(flags.kube, p)
+		source, _, err := connectKube(flags.kube, p)
 		if err != nil {
 			return nil, err
 		}

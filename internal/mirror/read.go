@@ -243,3 +243,16 @@ func (k *kept) expire() {
 	since := time.Now().Add(-keepRootsFor)
 	k.roots = slices.DeleteFunc(k.roots, func(kept keptRoot) bool { return kept.used.Before(since) })
 }
+
+// FresherThan waits, at most for patience, for a state that the stream was known to
+// be at within the last age, and has a quiet resource proven current. It fails with
+// object.ErrNotSynced or because there was none in time.
+func (m *Mirror) FresherThan(ctx context.Context, age, patience time.Duration) (*Root, error) {
+	if m.Root() == nil {
+		return nil, object.ErrNotSynced
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errBehind)
+	defer cancel()
+	m.options.OnBehind(ctx, m.resource)
+	return m.await(ctx, func(s *shown) bool { return time.Since(s.root.Freshness.StreamedAt) <= age })
+}

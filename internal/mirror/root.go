@@ -151,3 +151,10 @@ func newTree() objectTree {
 	less := func(a, b *Object) bool { return a.path < b.path }
 	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
 }
+
+// Restated returns the object as if body, at version, were what was known of it. It
+// takes over body.
+func (o *Object) Restated(version object.Version, body []byte) (*Object, error) {
+	head := object.Head{Key: o.Key, UID: o.UID, Version: version, SeenAt: o.SeenAt}
+	return newObject(object.Record{Head: head, Body: body, Cells: o.Cells}, o.Node != "")
+}
