@@ -128,7 +128,7 @@ func (w *watcher[T, L]) take(next frame) error {
 	if version == "" {
 		return fmt.Errorf("watch %s: an event has no resourceVersion", w.resource.kind.Resource)
 	}
-	w.version, w.failures = version, 0
+	w.version, w.failures, w.heard = version, 0, time.Now()
 	switch {
 	case kind == Bookmark:
 		return w.emit(Event[T]{Type: Bookmark, ResourceVersion: version})

@@ -38,7 +38,8 @@ type WatchOptions struct {
 	// an earlier Event, begins with what came after it; the watch then ends with
 	// IsResourceExpired once KRM no longer keeps that.
 	ResourceVersion string
-	// GiveUp ends the watch if KRM is away for longer; 0 never does.
+	// GiveUp ends the watch if nothing has come for that time; 0 never does. There is
+	// a bookmark each minute, and silence is noticed after two: less makes no sense.
 	GiveUp time.Duration
 	// Interrupted, if it is not nil, is told why the watch is about to connect again,
 	// for a log. It is called between two events.
@@ -115,8 +116,8 @@ type watcher[T, L any] struct {
 	known map[types.NamespacedName]held
 	round int // counts the lists
 
-	failures int // tries since it last went well
-	since    time.Time
+	failures int       // tries since it last went well
+	heard    time.Time // when KRM last told something
 }
 
 // held is what is remembered of an object.
@@ -130,6 +131,7 @@ func (w *watcher[T, L]) run(ctx context.Context) error {
 	if w.version == "0" {
 		return fmt.Errorf(`watch %s: the ResourceVersion is "0": want "" to begin with all objects, or a list's`, w.resource.kind.Resource)
 	}
+	w.heard = time.Now()
 	for {
 		err := w.follow(ctx)
 		switch {
@@ -141,9 +143,6 @@ func (w *watcher[T, L]) run(ctx context.Context) error {
 			w.version = ""
 		case !passes(err):
 			return err
-		}
-		if err != nil && w.opts.Interrupted != nil {
-			w.opts.Interrupted(err)
 		}
 		if err := w.pause(ctx, err); err != nil {
 			return err
@@ -160,8 +159,8 @@ func (w *watcher[T, L]) follow(ctx context.Context) error {
 	}
 	began := time.Now()
 	err := w.stream(ctx)
-	if time.Since(began) > healthyAfter {
-		w.failures = 0
+	if err == nil && time.Since(began) > healthyAfter {
+		w.failures, w.heard = 0, time.Now()
 	}
 	return err
 }
@@ -195,7 +194,8 @@ func (w *watcher[T, L]) list(ctx context.Context) error {
 	if version == "" {
 		return fmt.Errorf("watch %s: the list has no resourceVersion (is this KRM's address?)", w.resource.kind.Resource)
 	}
-	w.version, w.failures = version, 0 // not yet healthy: were each watch refused as expired, we would list for ever without a pause
+	// The failures count on: were each watch refused as expired, there would be lists without a pause.
+	w.version, w.heard = version, time.Now()
 	return w.emit(Event[T]{Type: Bookmark, ResourceVersion: version, Synced: true})
 }
 
@@ -266,12 +266,12 @@ func (w *watcher[T, L]) pause(ctx context.Context, cause error) error {
 	if seconds, asked := apierrors.SuggestsClientDelay(cause); asked {
 		pause = max(pause, min(time.Duration(seconds)*time.Second, longestAskFor))
 	}
-	if w.failures == 0 {
-		w.since = time.Now()
-	}
 	w.failures++
-	if w.opts.GiveUp > 0 && cause != nil && time.Since(w.since)+pause > w.opts.GiveUp {
+	if w.opts.GiveUp > 0 && cause != nil && time.Since(w.heard)+pause > w.opts.GiveUp {
 		return cause
+	}
+	if cause != nil && w.opts.Interrupted != nil {
+		w.opts.Interrupted(cause)
 	}
 	if !sleep(ctx, pause) {
 		return interrupted(ctx, cause)

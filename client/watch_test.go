@@ -116,7 +116,7 @@ func TestWatchEnds(t *testing.T) {
 	f(from7, "", 0, contains(`got "Status"`), 0, says(mediaJSON, string(encodeEvent(t, mediaJSON, "ADDED", expired()))))
 	f(all, "", 0, contains("no resourceVersion"), 0, says(mediaJSON, strings.Replace(list, "42", "", 1)))
 	// What may pass is tried again, with growing pauses.
-	f(all, "synced@42", 3, apierrors.IsForbidden, 500*time.Millisecond, broken, status(503), lists, status(500))
+	f(all, "synced@42", 3, apierrors.IsForbidden, 350*time.Millisecond, broken, status(503), lists, status(500))
 	f(all, "synced@42, synced@42", 1, apierrors.IsForbidden, 0, lists, status(410), lists)
 	f(from7, "", 1, apierrors.IsForbidden, 30*time.Second, hangs)
 	f(from7, "", 2, apierrors.IsForbidden, 4*time.Minute, silent, silent)

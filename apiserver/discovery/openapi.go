@@ -135,27 +135,29 @@ func cutPointer(pointer string) (section, name string) {
 // prune removes from the sections what is not kept.
 func prune(form openAPIForm, top []member, kept map[string]bool) (text, error) {
 	for i, m := range top {
-		switch {
-		case m.name == "components":
-			inner, err := members(m.value)
-			if err != nil {
-				return nil, err
-			}
-			for j, section := range inner {
-				if inner[j].value, err = pruneSection(form, "components/"+section.name, section.value, kept); err != nil {
-					return nil, err
-				}
-			}
-			top[i].value = joinObject(inner)
-		default:
-			value, err := pruneSection(form, m.name, m.value, kept)
-			if err != nil {
-				return nil, err
-			}
-			top[i].value = value
+		value, err := pruneSection(form, m.name, m.value, kept)
+		if m.name == "components" {
+			value, err = pruneComponents(form, m.value, kept)
 		}
+		if err != nil {
+			return nil, err
+		}
+		top[i].value = value
 	}
 	return joinObject(top), nil
+}
+
+func pruneComponents(form openAPIForm, value text, kept map[string]bool) (text, error) {
+	all, err := members(value)
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range all {
+		if all[i].value, err = pruneSection(form, "components/"+m.name, m.value, kept); err != nil {
+			return nil, err
+		}
+	}
+	return joinObject(all), nil
 }
 
 func pruneSection(form openAPIForm, section string, value text, kept map[string]bool) (text, error) {

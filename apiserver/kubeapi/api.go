@@ -95,7 +95,7 @@ func (o Options) withDefaults() Options {
 // undiscovered tells nothing.
 type undiscovered struct{}
 
-func (undiscovered) Serve(http.ResponseWriter, *http.Request) bool     { return false }
+func (undiscovered) Serve(http.ResponseWriter, *http.Request) bool    { return false }
 func (undiscovered) SelectableFields(string, string, string) []string { return nil }
 
 // API answers from the mirrors of a Set.

@@ -74,7 +74,7 @@ var errToken = errors.New("it is not a token of this server")
 // decode returns what the token says, if it is of the list that query names.
 func (s *signer) decode(ctx context.Context, text string, query uint64) (t token, err error) {
 	bad := func(err error) error { return BadRequest("continue key is not valid: %v", err) }
-	raw, err := base64.RawURLEncoding.DecodeString(text)
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(raw) < 16 {
 		return t, bad(errToken)
 	}

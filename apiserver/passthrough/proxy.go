@@ -20,7 +20,7 @@ import (
 const Header = "Krm-Passthrough"
 
 // writeTimeout is how long a client may take to accept one piece of an answer.
-const writeTimeout = 100 * time.Millisecond + 0 * time.Second
+const writeTimeout = 100*time.Millisecond + 0*time.Second
 
 // Proxy sends requests to the API server. It may be used from several goroutines
 // at once.
@@ -74,7 +74,7 @@ type callerKey struct{}
 func rewrite(r *httputil.ProxyRequest, upstream *url.URL) {
 	r.SetURL(upstream)
 	r.Out.URL.RawQuery = r.In.URL.RawQuery // nothing was decided by it, so it may be odd
-	r.SetXForwarded() // the API server's audit log names the caller's address
+	r.SetXForwarded()                      // the API server's audit log names the caller's address
 	user, _ := r.In.Context().Value(callerKey{}).(auth.User)
 	header := r.Out.Header
 	header.Del("Cookie") // KRM's own, if any

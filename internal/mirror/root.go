@@ -23,7 +23,7 @@ type Object struct {
 	Labels  Labels    // metadata.labels; the strings are parts of Body
 	Node    string    // spec.nodeName of a pod, "" of everything else; part of Body
 
-	Sum     Sum       // of this object alone
+	Sum Sum // of this object alone
 
 	path     string // Key.String(), by whose bytes a Root is ordered; Key's strings are parts of it
 	metadata span   // where Body tells its metadata

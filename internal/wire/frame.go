@@ -54,7 +54,7 @@ type Bookmark struct {
 func (b Bookmark) metadata() metav1.ObjectMeta {
 	meta := metav1.ObjectMeta{ResourceVersion: b.Version}
 	if b.InitialEventsEnd {
-		meta.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "false"}
+		meta.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
 	}
 	return meta
 }

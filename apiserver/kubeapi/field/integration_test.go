@@ -253,7 +253,7 @@ func valuesOf(t *testing.T, r object.Resource, label string, bodies []json.RawMe
 	s := selector(t, label+"=x", r, selectableFields(r)...)
 	values := map[string]bool{"": true, "none": true, "true": true, "false": true, "0": true}
 	for _, body := range bodies {
-		o := parse(body, r)
+		o := objectOf(body, r)
 		if len(values) < 12 || strings.HasPrefix(o.Name, "field-") {
 			values[s.terms[0].read(&o)] = true
 		}
@@ -261,7 +261,7 @@ func valuesOf(t *testing.T, r object.Resource, label string, bodies []json.RawMe
 	return slices.Sorted(maps.Keys(values))
 }
 
-func parse(body json.RawMessage, r object.Resource) Object {
+func objectOf(body json.RawMessage, r object.Resource) Object {
 	var parsed struct {
 		Metadata struct{ Namespace, Name string }
 		Spec     json.RawMessage
@@ -284,7 +284,7 @@ func parse(body json.RawMessage, r object.Resource) Object {
 func keys(bodies []json.RawMessage, match func(*Object) bool, r object.Resource) []string {
 	keys := []string{}
 	for _, body := range bodies {
-		o := parse(body, r)
+		o := objectOf(body, r)
 		if r.Name == "events" && !strings.HasPrefix(o.Name, "field-") {
 			continue
 		}

@@ -57,6 +57,9 @@ func (p *player) play(ctx context.Context, j job, which int, m *measured) error 
 	if err != nil {
 		return err
 	}
+	for i := range p.buffer {
+		p.buffer[i].Reset()
+	}
 	taken := make([]samples, j.clients)
 	began := time.Now()
 	group, groupCtx := errgroup.WithContext(ctx)

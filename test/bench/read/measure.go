@@ -62,6 +62,9 @@ func measure(ctx context.Context, l *lab) (*result, error) {
 func (r *result) fan(ctx context.Context, l *lab) (last churned, err error) {
 	for _, f := range []fan{{l.cfg.watchers / 10, 100}, {l.cfg.watchers, 10}} {
 		for _, which := range []int{krm, kube} {
+			if err := l.calm(ctx, last); err != nil { // or else the watches begin with what was before
+				return last, err
+			}
 			one, done, err := f.run(ctx, l.sides[which], l.churner, l.cfg.watch)
 			if err != nil {
 				return last, err

@@ -111,7 +111,7 @@ func (s *side) expect(r read, answer *http.Response, body []byte) error {
 	wantsGzip := r.encoding == "gzip"
 	isGzip := answer.Header.Get("Content-Encoding") == "gzip"
 	if answer.StatusCode != http.StatusOK {
-		return &refused{fmt.Sprintf("%s: GET %s: %s: %.300s", s.name, r.path, answer.Status, body), answer.StatusCode}
+		return fmt.Errorf("%s: GET %s: %s: %.300s", s.name, r.path, answer.Status, body)
 	}
 	if media := answer.Header.Get("Content-Type"); media != r.accept || wantsGzip != isGzip || len(body) == 0 {
 		return fmt.Errorf("%s: GET %s: %d bytes of type %q, encoding %q: want %s, %s",
@@ -122,14 +122,6 @@ func (s *side) expect(r read, answer *http.Response, body []byte) error {
 	}
 	return nil
 }
-
-// refused is an answer other than 200.
-type refused struct {
-	text string
-	code int
-}
-
-func (r *refused) Error() string { return r.text }
 
 // get reads one answer of JSON into memory of its own.
 func (s *side) get(ctx context.Context, path string) ([]byte, error) {

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"mime"
 	"regexp"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 )
@@ -123,7 +126,11 @@ func normalProtobuf(body []byte) (string, error) {
 }
 
 func protobufToJSON(body []byte) ([]byte, error) {
-	o, kind, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil)
+	known := runtime.NewScheme()
+	if err := errors.Join(scheme.AddToScheme(known), metav1.AddMetaToScheme(known)); err != nil {
+		return nil, err
+	}
+	o, kind, err := serializer.NewCodecFactory(known).UniversalDeserializer().Decode(body, nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("decode protobuf: %w", err)
 	}

@@ -72,7 +72,7 @@ func requestsPart(ctx context.Context, h *house, r *result) error {
 func compareRequests(ctx context.Context, a, b *side, all []request, report func(string, ...any)) (t tally) {
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(6) // most of the time of a watch is waiting
+	group.SetLimit(10) // most of the time of a watch is waiting
 	for _, q := range all {
 		group.Go(func() error {
 			fault := ""

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -52,6 +53,9 @@ func (s *side) write() error {
 	return nil
 }
 
+// askTimeout bounds one request; watches ask to be ended much earlier.
+const askTimeout = 12 * time.Second
+
 // answer is what a side said.
 type answer struct {
 	path   string // that was asked for
@@ -62,6 +66,8 @@ type answer struct {
 
 // ask sends one request and reads the whole answer.
 func (s *side) ask(ctx context.Context, method, path string, header http.Header) (answer, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("%s %s: no whole answer within %v", method, clip(path), askTimeout))
+	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, s.config.Host+path, nil)
 	if err != nil {
 		return answer{}, err
@@ -71,12 +77,12 @@ func (s *side) ask(ctx context.Context, method, path string, header http.Header)
 	}
 	response, err := s.http.Do(request)
 	if err != nil {
-		return answer{}, fmt.Errorf("ask %s: %w", s.name, err)
+		return answer{}, fmt.Errorf("ask %s: %w (%v)", s.name, err, context.Cause(ctx))
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return answer{}, fmt.Errorf("read the answer of %s to %s: %w", s.name, path, err)
+		return answer{}, fmt.Errorf("read the answer of %s to %s: %w (%v)", s.name, clip(path), err, context.Cause(ctx))
 	}
 	return answer{path: path, status: response.StatusCode, header: response.Header, body: body}, nil
 }

@@ -144,7 +144,7 @@ func pageRequests() []request {
 	)
 	return append(all, paths(
 		shopPods+"?limit=x", shopPods+"?limit=1.5", shopPods+"?limit=99999999999999999999", shopPods+"?continue=abc", shopPods+"?limit=2&continue=e30", shopPods+"?timeoutSeconds=x",
-		shopPods+"?timeout=x", shopPods+"?watch=x", shopPods+"?allowWatchBookmarks=x", shopPods+"?sendInitialEvents=true", shopPods+"?sendInitialEvents=x",
+		shopPods+"?timeout=x", shopPods+"?watch=x&timeoutSeconds=1", shopPods+"?allowWatchBookmarks=x", shopPods+"?sendInitialEvents=true", shopPods+"?sendInitialEvents=x",
 	)...)
 }
 
