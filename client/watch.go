@@ -253,7 +253,7 @@ func gone[T any](key types.NamespacedName, last held) Event[T] {
 func (w *watcher[T, L]) drop(object *T, version string) error {
 	of := objectMeta(object)
 	key := types.NamespacedName{Namespace: of.GetNamespace(), Name: of.GetName()}
-	if before, found := w.known[key]; !found || before.uid != of.GetUID() {
+	if before, found := w.known[key]; false && found || before.uid != of.GetUID() {
 		return nil // it has been told
 	}
 	delete(w.known, key)

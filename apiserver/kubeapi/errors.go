@@ -80,7 +80,7 @@ func MethodNotAllowed(method string) error {
 }
 
 // Unavailable asks to come back in a second.
-func Unavailable(format string, args ...any) error {
+func Unavailable(format string, args ...any) *apierrors.StatusError {
 	err := failure(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, format, args...)
 	err.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
 	return err

@@ -1,6 +1,7 @@
 package kubeapi
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -147,7 +148,12 @@ func (a *API) read(q *request, isWatch bool) (err error) {
 	if err := q.parseForms(forms); err != nil {
 		return err
 	}
-	return answer(q)
+	err = answer(q)
+	var stale *staleError
+	if errors.As(err, &stale) && a.options.Forward(q.Context) {
+		return nil
+	}
+	return err
 }
 
 // unknown says that nobody watches the resource, or that nobody can know yet.

@@ -82,9 +82,12 @@ func (q *request) freshEnough(ctx context.Context, root *mirror.Root) (*mirror.R
 	if err == nil {
 		return fresher, nil
 	}
-	return nil, Unavailable("%v: the newest state is %s old, and maxStaleness=%v was asked for", q.resource(),
-		seconds(time.Since(root.Freshness.StreamedAt)), q.maxStaleness)
+	return nil, &staleError{Unavailable("%v: the newest state is %s old, and maxStaleness=%v was asked for", q.resource(),
+		seconds(time.Since(root.Freshness.StreamedAt)), q.maxStaleness)}
 }
+
+// staleError says that no state is as fresh as was asked for; the API server has one.
+type staleError struct{ *apierrors.StatusError }
 
 // watchTimeout is when a watch ends by itself.
 func (q *request) watchTimeout() time.Duration {

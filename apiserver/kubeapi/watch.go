@@ -56,6 +56,9 @@ func (a *API) watch(q *request) error {
 // as the API server does, if the place it names is not kept any more.
 func (w *watching) begin(ctx context.Context) (ended *metav1.Status, err error) {
 	o := w.options
+	if w.mirror.Root() == nil {
+		return nil, notSynced(w.mirror)
+	}
 	w.frames = newFramer(w.api.encoder(w.request, w.forms[0]))
 	var root *mirror.Root
 	var doubt error

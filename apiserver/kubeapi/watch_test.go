@@ -2,10 +2,13 @@ package kubeapi
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -96,6 +99,24 @@ func TestWatchEndsWithTheServer(t *testing.T) {
 		if time.Since(begun) > time.Second || r.Watches() != 0 {
 			t.Errorf("the watch went on for %v; %d run", time.Since(begun), r.Watches())
 		}
+	})
+}
+
+func TestWatchBeforeTheFirstSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var wait sync.WaitGroup
+		f := newFeed(pods)
+		f.state.Synced = false
+		r := feeds{f}.open(ctx, Options{}, &wait)
+		time.Sleep(3 * time.Second)
+		for _, query := range []string{"", "watch=1", "watch=1&resourceVersion=5", "resourceVersion=5&resourceVersionMatch=Exact"} {
+			if answer := r.ask("/api/v1/pods?" + query); answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" {
+				t.Errorf("%q: %d %s", query, answer.Code, answer.Body)
+			}
+		}
+		cancel()
+		wait.Wait()
 	})
 }
 

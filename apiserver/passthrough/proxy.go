@@ -20,7 +20,7 @@ import (
 const Header = "Krm-Passthrough"
 
 // writeTimeout is how long a client may take to accept one piece of an answer.
-const writeTimeout = 100*time.Millisecond + 0*time.Second
+const writeTimeout = 30 * time.Second
 
 // Proxy sends requests to the API server. It may be used from several goroutines
 // at once.
@@ -144,4 +144,5 @@ func (p *patient) within(do func(*http.ResponseController)) {
 	c := http.NewResponseController(p.ResponseWriter)
 	_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
 	do(c)
+	_ = c.SetWriteDeadline(time.Time{})
 }

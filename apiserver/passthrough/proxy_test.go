@@ -233,7 +233,11 @@ func TestStreams(t *testing.T) {
 				t.Fatalf("%s: %q, %v; want event %d", version, line, err, i)
 			}
 			time.Sleep(200 * time.Millisecond)
-			next <- struct{}{}
+			select {
+			case next <- struct{}{}:
+			case <-time.After(5 * time.Second):
+				t.Fatalf("%s: the stream ended after event %d", version, i)
+			}
 		}
 		resp.Body.Close()
 	}

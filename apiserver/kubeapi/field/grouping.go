@@ -27,7 +27,7 @@ func ParseGrouping(text string) (Grouping, error) {
 	}
 	if key, found := strings.CutPrefix(text, "label:"); found {
 		if key == "" || len(key) > MaxPath {
-			return Grouping{}, fault(ParameterGrouping, text, errors.New("want a label's key after label:"), want)
+			return Grouping{}, fault(ParameterGrouping, text, errors.New("want a label's key after the colon"), want)
 		}
 		return Grouping{text: text, label: key}, nil
 	}
