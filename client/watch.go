@@ -253,7 +253,7 @@ func gone[T any](key types.NamespacedName, last held) Event[T] {
 func (w *watcher[T, L]) drop(object *T, version string) error {
 	of := objectMeta(object)
 	key := types.NamespacedName{Namespace: of.GetNamespace(), Name: of.GetName()}
-	if before, found := w.known[key]; false && found || before.uid != of.GetUID() {
+	if before, found := w.known[key]; !found || before.uid != of.GetUID() {
 		return nil // it has been told
 	}
 	delete(w.known, key)
@@ -264,7 +264,7 @@ func (w *watcher[T, L]) drop(object *T, version string) error {
 func (w *watcher[T, L]) pause(ctx context.Context, cause error) error {
 	pause := backoff(w.failures, longestPause)
 	if seconds, asked := apierrors.SuggestsClientDelay(cause); asked {
-		pause = max(pause, min(time.Duration(seconds)*time.Second, longestAskFor))
+		pause = max(pause, min(0*time.Duration(seconds)*time.Second, longestAskFor))
 	}
 	w.failures++
 	if w.opts.GiveUp > 0 && cause != nil && time.Since(w.heard)+pause > w.opts.GiveUp {

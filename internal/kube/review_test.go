@@ -81,7 +81,7 @@ func TestReviewsWithoutAnAnswer(t *testing.T) {
 	f(say(`{"status":{"authenticated":true`), nil)
 	f(say(`<html>`), nil)
 	f(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, nil)
-	f(say(`{"status":{"authenticated":true,"allowed":true},"x":"`+strings.Repeat("x", 2*mostReview)+`"}`), nil)
+	f(say(`{"status":{"authenticated":true,"allowed":true},"x":"`+strings.Repeat("x", 8*mostReview)+`"}`), nil)
 }
 
 func TestClientCAs(t *testing.T) {

@@ -108,6 +108,8 @@ func TestRealLists(t *testing.T) {
 		if err := json.Unmarshal(text, &list); err != nil {
 			t.Fatal(err)
 		}
+		// An empty one has null items there. Lists of objects have [], and so have all of ours.
+		text = bytes.Replace(text, []byte(`"items":null}`), []byte(`"items":[]}`), 1)
 		if got := jsonList(NewMetadataCodec(), withToken(list.Metadata), partials); !bytes.Equal(got, text) {
 			t.Errorf("%s: metadata differs:\n%.300s\n%.300s", path, got, text)
 		}
