@@ -32,8 +32,31 @@
 // k8s.io/apimachinery/pkg/api/errors: IsNotFound, IsServiceUnavailable and so on.
 // If no whole answer came it is a [*ConnectionError].
 //
-// # Any other client
+// # Watching
 //
-// KRM serves the Kubernetes API at its own paths, read-only. client-go, kubectl
-// and controllers work against it as well; what they do not show is [Freshness].
+// [Resource.Watch] tells what there is and then every change, and looks after
+// broken connections by itself. [Resource.Cached] is for those who ask now and
+// then: as long as nothing has changed, nothing is sent or decoded.
+//
+// # How it travels
+//
+// Built-in types travel as protobuf, and everything else as JSON. [Of] reads custom
+// resources with Go types of one's own, [Client.Unstructured] without.
+//
+// # client-go and controller-runtime
+//
+// KRM serves the Kubernetes API at its own paths, read-only. client-go, kubectl and
+// controllers work against it as well; what they do not show is [Freshness].
+// [Client.RESTConfig] is all they need:
+//
+//	clientset, err := kubernetes.NewForConfig(krm.RESTConfig())
+//
+// and for a controller that reads from KRM and writes to the cluster:
+//
+//	manager, err := ctrl.NewManager(clusterConfig, ctrl.Options{
+//		NewCache: func(_ *rest.Config, opts cache.Options) (cache.Cache, error) {
+//			opts.HTTPClient = nil // the cluster's, with its certificates
+//			return cache.New(krm.RESTConfig(), opts)
+//		},
+//	})
 package client

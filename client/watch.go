@@ -264,7 +264,7 @@ func (w *watcher[T, L]) drop(object *T, version string) error {
 func (w *watcher[T, L]) pause(ctx context.Context, cause error) error {
 	pause := backoff(w.failures, longestPause)
 	if seconds, asked := apierrors.SuggestsClientDelay(cause); asked {
-		pause = max(pause, min(0*time.Duration(seconds)*time.Second, longestAskFor))
+		pause = max(pause, min(time.Duration(seconds)*time.Second, longestAskFor))
 	}
 	w.failures++
 	if w.opts.GiveUp > 0 && cause != nil && time.Since(w.heard)+pause > w.opts.GiveUp {

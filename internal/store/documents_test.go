@@ -121,6 +121,9 @@ func documentsParts(_ *testing.T, w *world) {
 	set, err := s.Documents(w.ctx, object.Documents{})
 	w.check(err)
 	w.equal(w.texts(s, set), map[string]string{"/api": "1", "/version": "33", "/openapi/v3": "5"})
+	kept, err := s.client.HLen(w.ctx, newDocumentKeys(w.prefix).bodies).Result()
+	w.check(err)
+	w.equal(kept, int64(3))
 	w.equal(slices.Sorted(maps.Keys(set.CheckedAt)), []string{object.DiscoveryPart, object.OpenAPIPart})
 }
 
@@ -199,6 +202,10 @@ func documentsReplaced(t *testing.T, w *world) {
 		}
 	}()
 	var set object.Documents
+	stale := object.Documents{ByPath: map[string]object.PackedDocument{"/api": {Revision: "of another time"}}}
+	complete, err := other.fillDocuments(w.ctx, &stale, set)
+	w.check(err)
+	w.equal(complete, false)
 	for done := false; !done; {
 		select {
 		case <-written:
