@@ -254,3 +254,18 @@ func BenchmarkServe(b *testing.B) {
 		s.handler.Serve(httptest.NewRecorder(), r)
 	}
 }
+
+// A served kind's schema stays though no path leads to it, with what it refers to.
+func TestSchemasOfServedKinds(t *testing.T) {
+	f := func(form openAPIForm, document, want string) {
+		t.Helper()
+		got, err := newCutter(ScopeServed, []object.Resource{gadgets}).openAPI(form, text(document))
+		if err != nil || string(got) != want {
+			t.Errorf("got %s, want %s (%v)", got, want, err)
+		}
+	}
+	const gadget = `"a.Gadget":{"x-kubernetes-group-version-kind":[{"group":"other","kind":"Gadget","version":"v1"},{"group":"example.com","kind":"Gadget","version":"v1"}],"$ref":"#/definitions/b"}`
+	f(openAPIv2(), `{"paths":{},"definitions":{`+gadget+`,"b":{},"c":{}},"x":1}`, `{"paths":{},"definitions":{`+gadget+`,"b":{}},"x":1}`)
+	f(openAPIv2(), `{"paths":{},"definitions":{"a.Gadget":{"x-kubernetes-group-version-kind":[{"group":"other","kind":"Gadget","version":"v1"}]}}}`, `{"paths":{},"definitions":{}}`)
+	f(openAPIv3(), `{"paths":{},"components":{"schemas":{"c":{}},"securitySchemes":{"BearerToken":{}}}}`, `{"paths":{},"components":{"schemas":{},"securitySchemes":{"BearerToken":{}}}}`)
+}

@@ -2,6 +2,7 @@ package kubeapi
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 
@@ -55,6 +56,10 @@ func (a *API) count(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	if !a.lists.TryAcquire(1) {
+		return tooManyLists()
+	}
+	defer a.lists.Release(1)
 	root, doubt, err := q.state(c.Request.Context(), values.Get("resourceVersion"))
 	if err != nil {
 		return err
@@ -64,22 +69,28 @@ func (a *API) count(c *gin.Context) error {
 		return nil
 	}
 	answer := counted{Resource: m.Resource().String(), ResourceVersion: root.Freshness.Streamed, By: values.Get("by")}
-	q.countInto(&answer, root, by)
+	if err := q.countInto(c.Request.Context(), &answer, root, by); err != nil {
+		return err
+	}
 	c.JSON(http.StatusOK, answer)
 	return nil
 }
 
-// countInto counts the objects of root that the request selects; by may be nil.
-func (q *request) countInto(answer *counted, root *mirror.Root, by *field.Grouping) {
+// countInto counts the objects of root that the request selects; by may be nil. It ends
+// with ctx.
+func (q *request) countInto(ctx context.Context, answer *counted, root *mirror.Root, by *field.Grouping) error {
 	switch {
 	case by == nil && q.filter.everything():
 		answer.Total = root.Scope(q.namespace).Objects
-		return
+		return nil
 	case by != nil:
 		answer.Counts = []countOf{}
 	}
 	counts := map[string]int{}
 	for o := range root.All(q.namespace) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if !q.filter.matches(o) {
 			continue
 		}
@@ -94,6 +105,7 @@ func (q *request) countInto(answer *counted, root *mirror.Root, by *field.Groupi
 	slices.SortFunc(answer.Counts, func(a, b countOf) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Value, b.Value))
 	})
+	return nil
 }
 
 func parseGrouping(text string) (*field.Grouping, error) {

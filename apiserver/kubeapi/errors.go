@@ -19,6 +19,10 @@ import (
 // a 500 whose text stays in the log.
 func WriteError(c *gin.Context, log *slog.Logger, err error) {
 	var known apierrors.APIStatus
+	if c.Request.Context().Err() != nil {
+		c.Abort() // nobody reads the answer
+		return
+	}
 	if !errors.As(err, &known) {
 		log.Error("request failed", "path", c.Request.URL.Path, "err", err)
 		known = apierrors.NewInternalError(errors.New("see the server's log"))
@@ -84,6 +88,13 @@ func Unavailable(format string, args ...any) *apierrors.StatusError {
 	err := failure(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, format, args...)
 	err.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
 	return err
+}
+
+func tooManyLists() error {
+	const text = "too many lists are being answered: come back in a second"
+	busy := apierrors.NewTooManyRequests(text, 1)
+	busy.ErrStatus.Message = text
+	return busy
 }
 
 func notSynced(m *mirror.Mirror) error {

@@ -24,9 +24,7 @@ type page struct {
 // list answers with the objects that the request asks for.
 func (a *API) list(q *request) error {
 	if !a.lists.TryAcquire(1) {
-		busy := apierrors.NewTooManyRequests("too many lists are being answered: come back in a second", 1)
-		busy.ErrStatus.Message = "too many lists are being answered: come back in a second"
-		return busy
+		return tooManyLists()
 	}
 	defer a.lists.Release(1)
 	p, err := a.page(q.Request.Context(), q)
@@ -58,7 +56,9 @@ func (a *API) page(ctx context.Context, q *request) (p page, err error) {
 		return p, err
 	}
 	more := false
-	p.objects, more = q.choose(p.root, after)
+	if p.objects, more, err = q.choose(ctx, p.root, after); err != nil {
+		return p, err
+	}
 	p.meta.Version = string(p.root.Freshness.Streamed)
 	if !more {
 		return p, nil
@@ -96,7 +96,9 @@ func (a *API) resume(ctx context.Context, q *request) (root *mirror.Root, after 
 
 // choose returns the objects of root, behind the path, that the request asks for, at
 // most as many as its limit, in the API server's order; more says that others follow.
-func (q *request) choose(root *mirror.Root, after string) (chosen []*mirror.Object, more bool) {
+//
+// It ends with ctx: a path may cost milliseconds an object.
+func (q *request) choose(ctx context.Context, root *mirror.Root, after string) (chosen []*mirror.Object, more bool, err error) {
 	f, limit := &q.filter, int(q.options.Limit)
 	if limit <= 0 || !q.order.Empty() {
 		limit = root.Len()
@@ -106,21 +108,24 @@ func (q *request) choose(root *mirror.Root, after string) (chosen []*mirror.Obje
 		if found && o.Path() > after && f.matches(o) {
 			chosen = append(chosen, o)
 		}
-		return chosen, false
+		return chosen, false, nil
 	}
 	if f.everything() {
 		chosen = make([]*mirror.Object, 0, min(limit, root.Scope(q.namespace).Objects))
 	}
 	for o := range root.After(q.namespace, after) {
+		if !f.where.Empty() && ctx.Err() != nil {
+			return nil, false, ctx.Err()
+		}
 		if !f.matches(o) {
 			continue
 		}
 		if len(chosen) == limit {
-			return chosen, true
+			return chosen, true, nil
 		}
 		chosen = append(chosen, o)
 	}
-	return q.sort(chosen), false
+	return q.sort(chosen), false, nil
 }
 
 // sort orders as the request asks for, if it does.

@@ -139,7 +139,7 @@ func (a *API) read(q *request, isWatch bool) (err error) {
 	}
 	q.Set(VerbKey, verb)
 	// Who may not read here is not told what is wrong with the question.
-	if err := a.options.Authorize(q.Context, Access{Verb: verb, Resource: q.resource(), Namespace: q.namespace, Name: q.name}); err != nil {
+	if err := a.options.Authorize(q.Context, Access{Verb: verb, Resource: q.resource(), Namespace: q.namespace, Name: q.accessName()}); err != nil {
 		return err
 	}
 	if err != nil {
@@ -154,6 +154,15 @@ func (a *API) read(q *request, isWatch bool) (err error) {
 		return nil
 	}
 	return err
+}
+
+// accessName is the one object that the request can bring: a list by metadata.name is
+// of that object alone, and may be allowed where others are not.
+func (q *request) accessName() string {
+	if name, ok := q.filter.name(); ok && q.name == "" {
+		return name
+	}
+	return q.name
 }
 
 // unknown says that nobody watches the resource, or that nobody can know yet.

@@ -58,6 +58,10 @@ func (a *API) short(c *gin.Context, s shortPath) error {
 	if err := a.options.Authorize(c, Access{Verb: "list", Resource: m.Resource(), Namespace: namespace}); err != nil {
 		return err
 	}
+	if !a.lists.TryAcquire(1) {
+		return tooManyLists()
+	}
+	defer a.lists.Release(1)
 	root, doubt, err := q.state(c.Request.Context(), "")
 	if err != nil {
 		return err
@@ -66,7 +70,10 @@ func (a *API) short(c *gin.Context, s shortPath) error {
 	if a.unchanged(q, root.Lineage, root.Scope(namespace).Sum) {
 		return nil
 	}
-	objects, _ := q.choose(root, "")
+	objects, _, err := q.choose(c.Request.Context(), root, "")
+	if err != nil {
+		return err
+	}
 	var t text
 	t.add(`{"items":[`)
 	for i, o := range objects {

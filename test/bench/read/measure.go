@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"time"
-
-	"github.com/kubernetes-resource-monitor/krm/test/e2e/process"
 )
 
 // measure takes all figures, and compares answers between them.
 func measure(ctx context.Context, l *lab) (*result, error) {
-	r := &result{pods: l.cfg.pods, memory: l.memory}
+	r := &result{pods: l.cfg.pods}
 	var err error
 	if r.jobs, err = l.jobs(); err != nil {
 		return nil, err
@@ -53,8 +51,7 @@ func measure(ctx context.Context, l *lab) (*result, error) {
 		return nil, err
 	}
 	r.others = (machineNow - machine - (oursNow - ours)) / time.Since(began).Seconds()
-	used, err := process.ReadUsage(l.sides[krm].pid)
-	r.memory.end = used.RSS
+	r.memory, err = l.weighAgain(ctx)
 	return r, err
 }
 

@@ -85,7 +85,8 @@ func (r *result) String() string {
 	f(" client_same=%.2f client_go=%.1f", r.busy.ratio(clientSame), r.busy.ratio("client_go"))
 	f(" watchers100_p99_ms=%.1f kube_watchers100_p99_ms=%.1f kube_watchers1000_p99_ms=%.1f", r.fanP99(krm, 0), r.fanP99(kube, 0), r.fanP99(kube, 1))
 	f(" lost=%d disorder=%d ended=%d", r.lost(), r.disorder(), r.ended())
-	f(" mirror_bytes_per_pod=%.0f heap_bytes_per_pod=%.0f rss_bytes_per_pod=%.0f rss_end_mb=%d", r.memory.mirror, r.memory.heap, r.memory.rss, r.memory.end>>20)
+	f(" mirror_bytes_per_pod=%.0f heap_bytes_per_pod=%.0f rss_bytes_per_pod=%.0f forms_bytes_per_pod=%.0f rss_end_bytes_per_pod=%.0f",
+		r.memory.mirror, r.memory.heap, r.memory.rss, r.memory.forms, r.memory.end)
 	f(" churn_per_s=%.1f rounds=%d idle_rounds=%d pods=%d answers=%d others_cpus=%.2f", r.busy.churned, r.busy.played, r.idle.played, r.pods, r.answers(), r.others)
 	return b.String()
 }
