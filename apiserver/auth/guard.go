@@ -102,7 +102,7 @@ func (g *Guard) refused(ctx context.Context, err error, facts ...any) {
 	}
 	reason := cmp.Or(strings.ToLower(string(apierrors.ReasonForError(err))), "unknown")
 	g.metrics.refused.WithLabelValues(reason).Inc()
-	g.log.Debug("request refused", append(facts, "reason", reason, "err", err)...) //nolint:sloglint // the facts come in pairs
+	g.log.Debug("request refused", append(facts, "reason", reason, "err", err)...)
 }
 
 // bearer returns the request's bearer token, "" if there is none that could be one.

@@ -1,6 +1,7 @@
 package kubeapi
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
@@ -27,6 +28,8 @@ const (
 	shapeObject   shape = "" // whole objects
 	shapeTable    shape = "Table"
 	shapeMetadata shape = "PartialObjectMetadata"
+	// shapeMetadataList is what clients ask for; the answer's shape is the one before.
+	shapeMetadataList shape = "PartialObjectMetadataList"
 )
 
 // form is a representation of an answer.
@@ -34,6 +37,7 @@ type form struct {
 	media  media
 	shape  shape
 	pretty bool // for people's eyes
+	ofList bool // the shape that was asked for is a list's
 }
 
 // contentType is the answer's header of that name.
@@ -86,19 +90,42 @@ func (o offer) choose(r *http.Request) ([]form, error) {
 		}
 	}
 	if len(forms) == 0 {
-		return nil, failure(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
-			"only the following media types are accepted: %s", strings.Join(o.names(), ", "))
+		return nil, notAcceptable("only the following media types are accepted: %s", strings.Join(o.names(), ", "))
 	}
 	return forms, nil
 }
 
 func (o offer) names() (names []string) {
+	_, stream := o[mediaEvents]
 	for _, m := range []media{mediaJSON, mediaYAML, mediaProtobuf, mediaEvents} {
-		if slices.Contains(o[m], shapeObject) {
-			names = append(names, string(m))
+		if !slices.Contains(o[m], shapeObject) {
+			continue
 		}
+		name := string(m)
+		if stream && m != mediaEvents {
+			name += ";stream=watch"
+		}
+		names = append(names, name)
 	}
 	return names
+}
+
+func notAcceptable(format string, args ...any) error {
+	return failure(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable, format, args...)
+}
+
+// checkShape refuses metadata of one object where there is a list, and the other way
+// round. A watch has both.
+func (q *request) checkShape() error {
+	f, isList := q.forms[0], q.name == ""
+	if f.shape != shapeMetadata || f.ofList == isList || q.options.Watch {
+		return nil
+	}
+	group, _, _ := strings.Cut(cmp.Or(q.resource().Group, "core"), ".")
+	if isList {
+		return notAcceptable("you requested PartialObjectMetadata, but the requested object is a list (*%s.%sList)", group, q.resource().Kind)
+	}
+	return notAcceptable("you requested PartialObjectMetadataList, but the requested object is not a list (*%s.%s)", group, q.resource().Kind)
 }
 
 // take says whether m, which the offer may have, is what clause asks for.
@@ -114,7 +141,9 @@ func (o offer) take(m media, clause goautoneg.Accept) (f form, ok bool) {
 		if p["g"] != metav1.GroupName || p["v"] != "v1" {
 			return f, false
 		}
-		f.shape = shape(strings.TrimSuffix(p["as"], "List"))
+		if f.shape = shape(p["as"]); f.shape == shapeMetadataList {
+			f.shape, f.ofList = shapeMetadata, true
+		}
 	}
 	if stream := p["stream"]; stream != "" && stream != "watch" {
 		return f, false

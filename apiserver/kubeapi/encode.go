@@ -102,6 +102,7 @@ func (e *encoder) items(t *text, objects []*mirror.Object) error {
 func (e *encoder) list(meta wire.ListMeta, columns []byte, objects []*mirror.Object) (t text, err error) {
 	if e.form.shape == shapeTable {
 		err := e.table(&t, meta, columns, objects...)
+		t.add("\n")
 		return t, err
 	}
 	items := text{parts: make([]string, 0, 3*len(objects)+2)}

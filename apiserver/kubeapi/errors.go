@@ -35,10 +35,7 @@ func WriteError(c *gin.Context, log *slog.Logger, err error) {
 	if status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden {
 		c.Writer.Header().Set("Cache-Control", "no-cache, private")
 	}
-	body, media := append(wire.StatusJSON(status), '\n'), mediaJSON
-	if forms, err := reads(true).choose(c.Request); err == nil && forms[0].media == mediaProtobuf {
-		body, media = wire.StatusProtobuf(status), mediaProtobuf
-	}
+	body, media := statusBody(c.Request, status)
 	header := c.Writer.Header()
 	for _, name := range []string{"ETag", "Content-Encoding"} {
 		header.Del(name)
@@ -46,6 +43,24 @@ func WriteError(c *gin.Context, log *slog.Logger, err error) {
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	c.Data(int(status.Code), string(media), body)
 	c.Abort()
+}
+
+// statusBody writes status in the form that the client accepts.
+func statusBody(r *http.Request, status metav1.Status) ([]byte, media) {
+	f := form{media: mediaJSON}
+	if forms, err := reads(true).choose(r); err == nil && forms[0].shape == shapeObject {
+		f = forms[0]
+	}
+	if f.media == mediaProtobuf {
+		return wire.StatusProtobuf(status), f.media
+	}
+	var t text
+	t.addBytes(append(wire.StatusJSON(status), '\n'))
+	t, err := forPeople(t, f)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	return t.bytes(), f.media
 }
 
 func failure(code int32, reason metav1.StatusReason, format string, args ...any) *apierrors.StatusError {
@@ -58,11 +73,11 @@ func BadRequest(format string, args ...any) error {
 	return failure(http.StatusBadRequest, metav1.StatusReasonBadRequest, format, args...)
 }
 
-// NoSuchPath says that nothing is served at the path.
-func NoSuchPath(path string) error {
-	err := NoSuchResource()
-	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: "UnexpectedServerResponse", Message: "404 page not found: " + path}}
-	return err
+// NoSuchPath answers that nothing is served at the path, in the API server's words.
+func NoSuchPath(c *gin.Context) {
+	c.Header("X-Content-Type-Options", "nosniff")
+	c.String(http.StatusNotFound, "404 page not found\n")
+	c.Abort()
 }
 
 // NotFound says that something does not exist, and what does.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -28,6 +27,9 @@ func (a *API) list(q *request) error {
 	}
 	defer a.lists.Release(1)
 	p, err := a.page(q.Request.Context(), q)
+	if err == nil {
+		err = q.checkShape()
+	}
 	if err != nil {
 		return err
 	}
@@ -201,6 +203,9 @@ func (a *API) get(q *request) error {
 	if !ok {
 		return apierrors.NewNotFound(groupResource(q.resource()), q.name)
 	}
+	if err := q.checkShape(); err != nil {
+		return err
+	}
 	if a.unchanged(q, root.Lineage, o.Sum) {
 		return nil
 	}
@@ -233,6 +238,5 @@ func (a *API) firstForm(q *request, answer func(form) error) (err error) {
 			return err
 		}
 	}
-	return failure(http.StatusNotAcceptable, "NotAcceptable",
-		"%v has fields that its protobuf form lacks in this version of krm: accept application/json", q.resource())
+	return notAcceptable("%v has fields that its protobuf form lacks in this version of krm: accept application/json", q.resource())
 }

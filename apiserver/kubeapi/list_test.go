@@ -300,7 +300,7 @@ func TestAccept(t *testing.T) {
 	f("application/json;q=0.5, application/vnd.kubernetes.protobuf", proto, json)
 	f("application/json"+table+",application/json", form{media: mediaJSON, shape: shapeTable}, json)
 	f("application/vnd.kubernetes.protobuf" + table)
-	f("application/vnd.kubernetes.protobuf"+partial, form{media: mediaProtobuf, shape: shapeMetadata})
+	f("application/vnd.kubernetes.protobuf"+partial, form{media: mediaProtobuf, shape: shapeMetadata, ofList: true})
 	f("application/json;as=Table;v=v9;g=meta.k8s.io")
 	f("application/json;stream=watch", json)
 	f("application/json;q=0")

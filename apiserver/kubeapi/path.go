@@ -3,6 +3,7 @@ package kubeapi
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -74,7 +75,7 @@ func (a *API) kubernetes(c *gin.Context) error {
 	r := m.Resource()
 	c.Set(ResourceKey, r.String())
 	if p.inNamespace && !r.Namespaced || r.Namespaced && !p.inNamespace && p.name != "" {
-		return NoSuchPath(path)
+		return NoSuchResource()
 	}
 	values, err := parseQuery(c.Request.URL.RawQuery)
 	if err != nil {
@@ -95,7 +96,20 @@ func (a *API) discover(c *gin.Context) error {
 	if a.options.Discovery.Serve(c.Writer, c.Request) || a.options.Forward(c) {
 		return nil
 	}
-	return NoSuchPath(c.Request.URL.Path)
+	return a.nowhere(c)
+}
+
+// nowhere answers as the API server does where no group has anything.
+func (a *API) nowhere(c *gin.Context) error {
+	parts := strings.Split(c.Request.URL.Path, "/")
+	known := parts[1] == "api" || len(parts) > 2 && slices.ContainsFunc(a.set.Mirrors(), func(m *mirror.Mirror) bool {
+		return parts[1] == "apis" && m.Resource().Group == parts[2]
+	})
+	if known {
+		return NoSuchResource()
+	}
+	NoSuchPath(c)
+	return nil
 }
 
 // elsewhere answers for what is not held here: what is not watched, subresources,
@@ -109,7 +123,7 @@ func (a *API) elsewhere(c *gin.Context, p place, m *mirror.Mirror) error {
 	case m == nil:
 		return a.unknown(c, p.group, p.plural)
 	case p.rest != "":
-		return NoSuchPath(c.Request.URL.Path)
+		return NoSuchResource()
 	}
 	c.Set(ResourceKey, m.Resource().String())
 	verb := writeVerb(c.Request.Method, p.name)
@@ -127,7 +141,7 @@ func (a *API) refuse(c *gin.Context) error {
 func (a *API) read(q *request, isWatch bool) (err error) {
 	verb, answer := "get", a.get
 	forms := reads(q.kind.hasProtobuf())
-	if q.name == "" || isWatch {
+	if q.name == "" || isWatch { // /watch/… may name one object
 		err = q.parseList()
 		verb, answer = "list", a.list
 		if isWatch || q.options.Watch {
@@ -172,7 +186,7 @@ func (a *API) unknown(c *gin.Context, group, plural string) error {
 		return Unavailable("%v cannot be served yet: Redis has not told which resources are watched", name)
 	}
 	Warn(c.Writer.Header(), name.String()+" is not watched by KRM, or not in this version")
-	return NoSuchResource()
+	return a.nowhere(c)
 }
 
 func groupResource(r object.Resource) schema.GroupResource {

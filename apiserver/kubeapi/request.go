@@ -1,9 +1,11 @@
 package kubeapi
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	metainternal "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubernetes-resource-monitor/krm/apiserver/kubeapi/field"
@@ -69,8 +72,15 @@ func (q *request) parseList() (err error) {
 		q.filter.labels = q.options.LabelSelector
 	}
 	q.filter.namespace = q.namespace
-	if q.filter.fields, err = field.Parse(q.values.Get("fieldSelector"), q.resource(), q.kind.selectable()); err != nil {
+	selector := q.values.Get("fieldSelector")
+	if q.name != "" && selector == "" { // a watch of one object
+		selector = "metadata.name=" + fields.EscapeValue(q.name)
+	}
+	if q.filter.fields, err = field.Parse(selector, q.resource(), q.kind.selectable()); err != nil {
 		return err
+	}
+	if name, _ := q.filter.name(); q.name != "" && name != q.name {
+		return BadRequest("fieldSelector metadata.name doesn't match requested name")
 	}
 	return q.parseOwn()
 }
@@ -106,7 +116,9 @@ func (q *request) parseForms(o offer) (err error) {
 	if q.forms, err = o.choose(q.Request); err != nil {
 		return err
 	}
-	q.include, err = includeObject(q.values.Get("includeObject"))
+	if q.forms[0].shape == shapeTable {
+		q.include, err = includeObject(q.values.Get("includeObject"))
+	}
 	if err != nil || q.projection.Empty() {
 		return err
 	}
@@ -140,9 +152,10 @@ func includeObject(text string) (metav1.IncludeObjectPolicy, error) {
 
 // parseVersion reads a resourceVersion that is neither "" nor "0".
 func parseVersion(text string) (object.Version, error) {
-	version, err := object.ParseVersion(text)
-	if err != nil {
-		return "", BadRequest("resourceVersion: Invalid value: %q: want what a list or an object carries", text)
+	_, err := strconv.ParseUint(text, 10, 64) // for its wording, which is the API server's
+	version, ours := object.ParseVersion(text)
+	if ours != nil {
+		return "", BadRequest("invalid resource version: resourceVersion: Invalid value: %q: %v", text, cmp.Or(err, ours))
 	}
 	return version, nil
 }

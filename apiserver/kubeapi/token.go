@@ -73,10 +73,13 @@ var errToken = errors.New("it is not a token of this server")
 
 // decode returns what the token says, if it is of the list that query names.
 func (s *signer) decode(ctx context.Context, text string, query uint64) (t token, err error) {
-	bad := func(err error) error { return BadRequest("continue key is not valid: %v", err) }
+	bad := func(err error) error { return BadRequest("invalid continue token: continue key is not valid: %v", err) }
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(raw) < 16 {
-		return t, bad(errToken)
+	if err == nil && len(raw) < 16 {
+		err = errToken
+	}
+	if err != nil {
+		return t, bad(err)
 	}
 	sum, err := s.sum(ctx, raw[16:])
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -274,7 +275,7 @@ func TestSlowBody(t *testing.T) {
 }
 
 func TestUpgrade(t *testing.T) {
-	server := front(t, ModeAll, alice, func(w http.ResponseWriter, r *http.Request) {
+	above := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer hers" || r.Header.Get("X-Stream-Protocol-Version") != "v4" || r.URL.RawQuery != "command=sh" {
 			t.Errorf("upstream saw %v %v", r.URL, r.Header)
 		}
@@ -292,7 +293,19 @@ func TestUpgrade(t *testing.T) {
 			}
 			fmt.Fprint(conn, strings.ToUpper(line))
 		}
-	})
+	}))
+	t.Cleanup(above.Close)
+	base, err := url.Parse(above.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := New(Config{Mode: ModeAll}, base, &http.Transport{}, nil, slog.New(slog.DiscardHandler))
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New() // whose writers wrap the connection, as in KRM
+	engine.NoRoute(func(c *gin.Context) { p.Forward(c.Writer, c.Request, alice) })
+	server := httptest.NewUnstartedServer(engine)
+	server.Config.ReadTimeout, server.Config.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond
+	start(t, server)
 	for _, protocol := range []string{"SPDY/3.1", "websocket"} {
 		conn := dial(t, server)
 		fmt.Fprintf(conn, "POST /api/v1/namespaces/a/pods/b/exec?command=sh HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: %s\r\nX-Stream-Protocol-Version: v4\r\n\r\n", protocol)

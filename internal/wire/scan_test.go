@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,6 +41,7 @@ func FuzzPatchVersion(f *testing.F) {
 	f.Add([]byte(`{"kind":"Pod","metadata":{"name":"a","resourceVersion":"1234"},"spec":{}}`), "9")
 	f.Add([]byte(`{"a":[{"b":"\\\""},1.5e3,true],"metadata":{ "labels" : {"}":"{"} , "resourceVersion":null}}`), "<\">")
 	f.Add([]byte(`{"metadata":{}}`), "")
+	f.Add([]byte(`{"a":`+strings.Repeat(`[{"b":`, 20)+`1`+strings.Repeat(`}]`, 20)+`,"metadata":{}}`), "1")
 	f.Fuzz(func(t *testing.T, body []byte, version string) {
 		before := bytes.Clone(body)
 		patched, err := PatchVersion(body, version)

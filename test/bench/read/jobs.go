@@ -12,7 +12,10 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-const allPods = "/api/v1/pods"
+const (
+	allPods  = "/api/v1/pods"
+	listTurn = 400 * time.Millisecond
+)
 
 var canaryQuery = "?labelSelector=" + url.QueryEscape(canaryLabel+"=true")
 
@@ -22,17 +25,17 @@ type timed = func(ctx context.Context, n int, body *bytes.Buffer) (time.Duration
 // jobs are the rows of the table. Each turn of a list takes at least listTurn, and at
 // least one read.
 func (l *lab) jobs() ([]job, error) {
-	const listTurn, getTurn = 400 * time.Millisecond, 1500 * time.Millisecond
+	const getTurn = 1500 * time.Millisecond
 	paths := l.podPaths()
 	namespaces := shares(l.cfg.pods, perNamespace)
 	same := func(path string) func(int) string { return func(int) string { return path } }
-	perNamespace := func(n int) string { return "/api/v1/namespaces/" + namespaceOf(n%namespaces) + "/pods" }
+	oneAfterTheOther := func(n int) string { return "/api/v1/namespaces/" + namespaceOf(n%namespaces) + "/pods" }
 	jobs := []job{
 		l.raw("list_json", "LIST all, JSON, identity", same(allPods), mediaJSON, "identity"),
 		l.raw("list_gzip", "LIST all, JSON, gzip", same(allPods), mediaJSON, "gzip"),
 		l.raw("list_proto", "LIST all, protobuf", same(allPods), mediaProtobuf, "identity"),
 		l.raw("selector", "LIST by label selector matching 1 %", same(allPods+canaryQuery), mediaJSON, "identity"),
-		l.raw("namespace", "LIST of one namespace (100 pods)", perNamespace, mediaJSON, "identity"),
+		l.raw("namespace", "LIST of one namespace (100 pods)", oneAfterTheOther, mediaJSON, "identity"),
 		l.raw(getRPS, "GET one pod, 16 clients", func(n int) string { return paths[n%len(paths)] }, mediaJSON, "identity"),
 	}
 	for i := range jobs {
@@ -96,10 +99,10 @@ func (l *lab) typed() ([]job, error) {
 		}
 	}
 	return []job{
-		{key: "client", title: "client typed List, protobuf", clients: 1, do: [2]timed{plain[kube], list}},
-		{key: client304, title: "the same, answered by 304", clients: 1, turn: 200 * time.Millisecond, do: [2]timed{nil, unchanged}},
-		{key: clientSame, title: "client-go instead of client", clients: 1, do: [2]timed{nil, plain[krm]}},
-		{key: "client_go", title: "client-go at both, as it comes (gzip)", clients: 1, do: stock},
+		{key: "client", title: "client typed List, protobuf", clients: 1, turn: listTurn, do: [2]timed{plain[kube], list}},
+		{key: client304, title: "the same, answered by 304", clients: 1, turn: listTurn, do: [2]timed{nil, unchanged}},
+		{key: clientSame, title: "client-go instead of client", clients: 1, turn: listTurn, do: [2]timed{nil, plain[krm]}},
+		{key: "client_go", title: "client-go at both, as it comes (gzip)", clients: 1, turn: listTurn, do: stock},
 	}, nil
 }
 

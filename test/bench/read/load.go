@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -12,8 +13,10 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/test/e2e/process"
 )
 
-// getClients is how many clients read single pods at a time.
-const getClients = 16
+const (
+	getClients = 16 // that read single pods at a time
+	settling   = 100 * time.Millisecond
+)
 
 // job is one row of the table.
 type job struct {
@@ -53,12 +56,12 @@ func (p *player) play(ctx context.Context, j job, which int, m *measured) error 
 	if do == nil {
 		return nil
 	}
+	if err := p.settle(ctx); err != nil {
+		return err
+	}
 	before, err := process.ReadUsage(p.sides[which].pid)
 	if err != nil {
 		return err
-	}
-	for i := range p.buffer {
-		p.buffer[i].Reset()
 	}
 	taken := make([]samples, j.clients)
 	began := time.Now()
@@ -93,6 +96,16 @@ func (p *player) play(ctx context.Context, j job, which int, m *measured) error 
 	m.cpu += after.CPUSeconds - before.CPUSeconds
 	m.elapsed += elapsed
 	return nil
+}
+
+// settle takes what the last turn left, so that nobody pays for the other one: our
+// garbage, and a little time for the server's.
+func (p *player) settle(ctx context.Context) error {
+	for i := range p.buffer {
+		p.buffer[i].Reset()
+	}
+	runtime.GC()
+	return process.Pause(ctx, settling)
 }
 
 // rest measures the CPUs that each side takes while nobody reads.

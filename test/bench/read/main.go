@@ -1,6 +1,6 @@
 // Command read, built as bench-read, measures reads of KRM beside the same reads of
 // kube-apiserver: the same pods, token, TLS, version of HTTP and reader, in turn.
-// README.md of the module says how.
+// README.md beside it says how.
 package main
 
 import (

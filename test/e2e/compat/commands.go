@@ -131,12 +131,12 @@ func commands() []command {
 		"rollout history deployment/web -n shop --revision=2",
 		"rollout history ds/agent -n shop",
 		// Raw paths.
-		"get --raw /api/v1/namespaces/shop",
 		"get --raw /version",
 	} {
 		all = append(all, command{line: line})
 	}
 	all = append(all,
+		command{line: "get --raw /api/v1/namespaces/shop", common: rawObject},
 		command{line: "api-resources", common: onlyWatched},
 		command{line: "api-resources --namespaced=false", common: onlyWatched},
 		command{line: "api-resources -o name --sort-by=name", common: onlyWatched},
@@ -183,4 +183,13 @@ func watchingCommands() []command {
 		all = append(all, command{line: line})
 	}
 	return all
+}
+
+// rawObject leaves of an object's JSON what KRM keeps.
+func rawObject(text string) string {
+	normal, err := normalJSON([]byte(text))
+	if err != nil {
+		return ""
+	}
+	return normal
 }
