@@ -34,7 +34,7 @@ func (r Resource[T, L]) Cached(opts ListOptions) *Cached[T, L] {
 }
 
 // List is [Resource.List]: the list is the caller's to keep and to change. It is a
-// copy of what is kept, which costs a third of a decode; [Cached.Shared] costs nothing.
+// copy of what is kept, which costs less than a decode; [Cached.Shared] costs nothing.
 func (c *Cached[T, L]) List(ctx context.Context) (*L, Freshness, error) {
 	list, fresh, err := c.Shared(ctx)
 	if err != nil {

@@ -56,8 +56,8 @@ type Options struct {
 type Compression string
 
 const (
-	// Identity sends answers as they are, and is the default: inflating the answer
-	// takes longer than carrying it over any network of 1 Gbit/s and more.
+	// Identity sends answers as they are, and is the default, for a client that is
+	// near its KRM.
 	Identity Compression = "identity"
 	// Gzip is for slow networks. The HTTP client has to be one that asks for gzip and
 	// inflates by itself, as the default one does.

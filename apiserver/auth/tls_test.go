@@ -152,8 +152,8 @@ func TestServingCertificateIsReadAgain(t *testing.T) {
 		swap("nothing")
 		shows("second")
 		time.Sleep(time.Minute)
-		if log.errors != 2 {
-			t.Errorf("a pair that does not fit and one that is missing are logged %d times", log.errors)
+		if n := log.errors.Load(); n != 2 {
+			t.Errorf("a pair that does not fit and one that is missing are logged %d times", n)
 		}
 		swap("1")
 		shows("first")

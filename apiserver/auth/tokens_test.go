@@ -144,8 +144,8 @@ func TestTokensAreReadAgain(t *testing.T) {
 		put("- {name: broken}")
 		is("2", "two")
 		time.Sleep(time.Minute)
-		if log.errors != 1 {
-			t.Errorf("one broken file is logged %d times", log.errors)
+		if n := log.errors.Load(); n != 1 {
+			t.Errorf("one broken file is logged %d times", n)
 		}
 		put("[]")
 		is("1", "")
@@ -156,8 +156,8 @@ func TestTokensAreReadAgain(t *testing.T) {
 		}
 		is("1", "three")
 		time.Sleep(time.Minute)
-		if log.errors != 2 {
-			t.Errorf("a broken and a missing file are logged %d times", log.errors)
+		if n := log.errors.Load(); n != 2 {
+			t.Errorf("a broken and a missing file are logged %d times", n)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,12 +17,12 @@ import (
 )
 
 // counter counts the errors that are logged.
-type counter struct{ errors int }
+type counter struct{ errors atomic.Int32 }
 
 func (*counter) Enabled(context.Context, slog.Level) bool { return true }
 func (c *counter) Handle(_ context.Context, r slog.Record) error {
 	if r.Level >= slog.LevelError {
-		c.errors++
+		c.errors.Add(1)
 	}
 	return nil
 }

@@ -142,10 +142,12 @@ func (a *API) read(q *request, isWatch bool) (err error) {
 	verb, answer := "get", a.get
 	forms := reads(q.kind.hasProtobuf())
 	if q.name == "" || isWatch { // /watch/… may name one object
+		if isWatch {
+			q.values.Set("watch", "true")
+		}
 		err = q.parseList()
 		verb, answer = "list", a.list
-		if isWatch || q.options.Watch {
-			q.options.Watch = true
+		if q.options.Watch {
 			verb, answer, forms = "watch", a.watch, streams(q.kind.hasProtobuf())
 		}
 	} else {
@@ -185,7 +187,7 @@ func (a *API) unknown(c *gin.Context, group, plural string) error {
 	if _, at, _ := a.set.Registered(); at.IsZero() {
 		return Unavailable("%v cannot be served yet: Redis has not told which resources are watched", name)
 	}
-	Warn(c.Writer.Header(), name.String()+" is not watched by KRM, or not in this version")
+	c.Header("Krm-Hint", name.String()+" is not watched by KRM, or not in this version") // a Warning would be printed by kubectl
 	return a.nowhere(c)
 }
 

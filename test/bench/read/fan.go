@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -95,7 +96,8 @@ func (f fan) run(ctx context.Context, s *side, c *churner, d time.Duration) (res
 
 // churn makes the changes.
 func (f fan) churn(ctx context.Context, s *side, c *churner, d time.Duration, result *fanned) (churned, error) {
-	if err := process.Pause(ctx, time.Second); err != nil { // let the handshakes' garbage go
+	runtime.GC() // what comparing and handshakes have left
+	if err := process.Pause(ctx, time.Second); err != nil {
 		return churned{}, err
 	}
 	before, err := process.ReadUsage(s.pid)

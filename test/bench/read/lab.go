@@ -190,10 +190,10 @@ func (l *lab) fill(ctx context.Context) error {
 	began := time.Now()
 	watched := []string{"--resource=pods", "--resource=namespaces", "--resource=nodes"}
 	reading := append([]string{"--kubeconfig=" + l.cluster.path("kubeconfig")}, watched...)
+	if l.cfg.managedFields {
+		reading = append(reading, "--keep-managed-fields")
+	}
 	for role, args := range map[string][]string{"aggregator": watched, "verifier": reading, "streamer": reading} {
-		if role == "streamer" && l.cfg.managedFields {
-			args = append(args, "--keep-managed-fields")
-		}
 		if _, err := l.start(role, args...); err != nil {
 			return err
 		}

@@ -32,6 +32,7 @@ type churn struct {
 	world  *world
 	random *rand.Rand
 	step   int
+	favour string // one name that every tenth change is about
 	writes []write
 }
 
@@ -78,6 +79,9 @@ func (c *churn) change(ctx context.Context) error {
 	resource := churnResources()[c.random.IntN(3)]
 	objects := c.world.client.Resource(resource).Namespace(churnSpace)
 	name := fmt.Sprintf("churn-%02d", c.random.IntN(churnNames))
+	if c.favour != "" && c.step%10 == 0 {
+		name = c.favour
+	}
 	patch := fmt.Sprintf(`{"metadata":{"labels":{"side":%q},"annotations":{"step":"%d"}}}`, []string{"in", "out"}[c.random.IntN(2)], c.step)
 	if c.random.IntN(5) == 0 {
 		before, err := objects.Get(ctx, name, metav1.GetOptions{})

@@ -82,6 +82,9 @@ func (j *journal) lost(writes []write) (faults []string) {
 }
 
 func (j *journal) excused(at time.Time) bool {
+	if len(j.Lists) == 0 || at.Before(j.Lists[0]) {
+		return true // it was not there yet
+	}
 	for _, list := range j.Lists {
 		if at.After(list.Add(-excuse)) && at.Before(list.Add(excuse)) {
 			return true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -62,6 +63,9 @@ type witness struct {
 
 // RoundTrip implements http.RoundTripper.
 func (w *witness) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !strings.HasSuffix(r.URL.Path, "/"+w.follower.Resource) {
+		return w.RoundTripper.RoundTrip(r) // discovery
+	}
 	query := r.URL.Query()
 	w.follower.mu.Lock()
 	if query.Get("watch") != "" {
