@@ -40,8 +40,8 @@ var mayImport = map[string][]string{
 
 // only names the packages that may reach a library.
 var only = map[string][]string{
-	"github.com/redis/go-redis":        {"internal/store"},
-	"k8s.io/client-go/rest":            {"internal/kube", "client"}, // client makes settings for it, and sends nothing
+	"github.com/redis/go-redis":          {"internal/store"},
+	"k8s.io/client-go/rest":              {"internal/kube", "client"}, // client makes settings for it, and sends nothing
 	"k8s.io/client-go/kubernetes/scheme": {"internal/kube", "internal/wire"},
 }
 

@@ -38,7 +38,7 @@ type WidgetList struct {
 // DeepCopyObject makes it an object.
 func (w *Widget) DeepCopyObject() runtime.Object {
 	copied := *w
-	w.ObjectMeta.DeepCopyInto(&copied.ObjectMeta)
+	w.DeepCopyInto(&copied.ObjectMeta)
 	return &copied
 }
 

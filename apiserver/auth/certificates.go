@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/maypok86/otter/v2"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 type certificates struct {
 	reviewer Reviewer
 	trusted  atomic.Pointer[authorities] // nil before it was read
-	known    *lru.Cache[[sha256.Size]byte, knownCertificate]
+	known    *otter.Cache[[sha256.Size]byte, knownCertificate]
 	metrics  *metrics
 	log      *slog.Logger
 }
@@ -46,10 +46,7 @@ type knownCertificate struct {
 }
 
 func newCertificates(reviewer Reviewer, m *metrics, log *slog.Logger) *certificates {
-	known, err := lru.New[[sha256.Size]byte, knownCertificate](knownCertificates)
-	if err != nil {
-		panic(fmt.Sprintf("BUG: a cache of %d: %v", knownCertificates, err))
-	}
+	known := otter.Must(&otter.Options[[sha256.Size]byte, knownCertificate]{MaximumSize: knownCertificates})
 	return &certificates{reviewer: reviewer, known: known, metrics: m, log: log}
 }
 
@@ -109,7 +106,7 @@ func (c *certificates) user(shown []*x509.Certificate) (User, error) {
 		sum.Write(certificate.Raw)
 	}
 	key, now := [sha256.Size]byte(sum.Sum(nil)), time.Now()
-	if known, ok := c.known.Get(key); ok && known.by == by && now.Before(known.until) {
+	if known, ok := c.known.GetIfPresent(key); ok && known.by == by && now.Before(known.until) {
 		return known.user, nil
 	}
 	user, err := verify(shown, by.pool, now)
@@ -120,7 +117,7 @@ func (c *certificates) user(shown []*x509.Certificate) (User, error) {
 	if end := shown[0].NotAfter; end.Before(until) {
 		until = end
 	}
-	c.known.Add(key, knownCertificate{user, by, until})
+	c.known.Set(key, knownCertificate{user, by, until})
 	return user, nil
 }
 

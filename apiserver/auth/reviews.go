@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -33,7 +33,7 @@ type reviews[K comparable, V any] struct {
 	kind    string
 	ttl     time.Duration // an allow is believed so long
 	bound   time.Duration // and so long while there is no asking
-	known   *lru.Cache[K, allow[V]]
+	known   *otter.Cache[K, allow[V]]
 	flights singleflight.Group
 	turns   chan struct{}
 	away    atomic.Int64 // when a question last failed, Unix ns; 0 if the last one did not
@@ -57,13 +57,9 @@ type verdict[V any] struct {
 }
 
 func newReviews[K comparable, V any](kind string, config Config, most int, m *metrics, log *slog.Logger) *reviews[K, V] {
-	known, err := lru.New[K, allow[V]](most)
-	if err != nil {
-		panic(fmt.Sprintf("BUG: a cache of %d: %v", most, err))
-	}
 	return &reviews[K, V]{
 		kind: kind, ttl: config.AllowTTL, bound: config.OutageBound,
-		known: known, turns: make(chan struct{}, concurrent), metrics: m, log: log,
+		known: otter.Must(&otter.Options[K, allow[V]]{MaximumSize: most}), turns: make(chan struct{}, concurrent), metrics: m, log: log,
 	}
 }
 
@@ -80,7 +76,7 @@ func (r *reviews[K, V]) fresh(key K) (V, bool) {
 func (r *reviews[K, V]) holds(key K) (V, time.Duration, bool) { return r.within(key, r.bound) }
 
 func (r *reviews[K, V]) within(key K, most time.Duration) (value V, age time.Duration, ok bool) {
-	known, ok := r.known.Get(key)
+	known, ok := r.known.GetIfPresent(key)
 	if !ok {
 		return value, 0, false
 	}
@@ -144,12 +140,12 @@ func (r *reviews[K, V]) once(ctx context.Context, key K, review func(context.Con
 	}
 	r.away.Store(0)
 	if !answer.allowed {
-		r.known.Remove(key)
+		r.known.Invalidate(key)
 		r.metrics.reviews.WithLabelValues(r.kind, "denied").Inc()
 		return answer, nil
 	}
 	r.metrics.reviews.WithLabelValues(r.kind, "allowed").Inc()
-	r.known.Add(key, allow[V]{answer.value, began, answer.until})
+	r.known.Set(key, allow[V]{answer.value, began, answer.until})
 	return answer, nil
 }
 

@@ -155,7 +155,7 @@ func (a *API) read(q *request, isWatch bool) (err error) {
 	}
 	q.Set(VerbKey, verb)
 	// Who may not read here is not told what is wrong with the question.
-	if err := a.options.Authorize(q.Context, Access{Verb: verb, Resource: q.resource(), Namespace: q.namespace, Name: q.accessName()}); err != nil {
+	if err := a.options.Authorize(q.Context, q.access(verb)); err != nil {
 		return err
 	}
 	if err != nil {
@@ -172,13 +172,17 @@ func (a *API) read(q *request, isWatch bool) (err error) {
 	return err
 }
 
-// accessName is the one object that the request can bring: a list by metadata.name is
-// of that object alone, and may be allowed where others are not.
-func (q *request) accessName() string {
-	if name, ok := q.filter.name(); ok && q.name == "" {
-		return name
+// access is what the request takes, in the API server's reading: a list by
+// metadata.name is of that object alone, and a namespace stands in itself.
+func (q *request) access(verb string) Access {
+	a := Access{Verb: verb, Resource: q.resource(), Namespace: q.namespace, Name: q.name}
+	if name, ok := q.filter.name(); ok && a.Name == "" {
+		a.Name = name
 	}
-	return q.name
+	if a.Resource.Group == "" && a.Resource.Name == "namespaces" {
+		a.Namespace = a.Name
+	}
+	return a
 }
 
 // unknown says that nobody watches the resource, or that nobody can know yet.

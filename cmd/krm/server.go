@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"time"
 
@@ -39,37 +37,15 @@ func (f *serverFlags) connect(retries int) (*client.Client, error) {
 	if f.Timeout <= 0 {
 		return nil, usagef("--timeout=%v: want more than 0, such as 30s", f.Timeout)
 	}
-	opts := client.Options{TokenFile: f.TokenFile, UserAgent: "krm/" + version, Timeout: f.Timeout, Retries: retries}
+	opts := client.Options{TokenFile: f.TokenFile, UserAgent: "krm/" + version, Timeout: f.Timeout, Retries: retries, CAFile: f.CAFile}
 	if f.TokenFile == "" {
 		opts.Token = os.Getenv("KRM_TOKEN")
 	}
-	if f.CAFile != "" {
-		trusting, err := trust(f.CAFile)
-		if err != nil {
-			return nil, usagef("--ca-file: %w", err)
-		}
-		opts.HTTPClient = trusting
-	}
 	krm, err := client.New(f.Server, opts)
 	if err != nil {
-		return nil, usagef("--server: %w", err)
+		return nil, usagef("--server, --ca-file: %w", err)
 	}
 	return krm, nil
-}
-
-// trust returns an HTTP client that trusts the certificates in file only.
-func trust(file string) (*http.Client, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s holds no certificate, want PEM", file)
-	}
-	return &http.Client{Transport: &http.Transport{
-		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true,
-	}}, nil
 }
 
 // explain adds to err what a person can do if KRM was not reached.

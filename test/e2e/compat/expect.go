@@ -59,6 +59,14 @@ func expectations() (all []expectation) {
 			expectation{method: http.MethodGet, path: path, status: []int{200}, holds: notModified},
 			expectation{method: http.MethodHead, path: path, status: []int{200}, holds: headOnly})
 	}
+	// API servers answer some of these with 500, and take 00 for 0.
+	for _, path := range []string{oneLone + "?resourceVersion=abc", shopPods + "?watch=1&timeoutSeconds=1&resourceVersion=abc", shopPods + "?resourceVersion=00"} {
+		all = append(all, expectation{method: http.MethodGet, path: path, status: []int{400}, reason: "BadRequest"})
+	}
+	// Without pass-through there are no subresources.
+	for _, path := range []string{oneLone + "/log", oneLone + "/status", "/apis/apps/v1/namespaces/shop/deployments/web/scale"} {
+		all = append(all, expectation{method: http.MethodGet, path: path, status: []int{404}, reason: "NotFound"})
+	}
 	foreign := map[string]string{ // tokens of another list, and made-up ones
 		"another namespace": "/api/v1/namespaces/billing/pods?continue={token}", "another selector": shopPods + "?labelSelector=env&continue={token}",
 		"another resource": shopGadgets + "?continue={token}",

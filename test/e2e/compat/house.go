@@ -104,6 +104,9 @@ func (h *house) path(name string) string { return filepath.Join(h.dir, name) }
 // startKRM starts all of KRM, with two API servers, and returns once both serve
 // everything.
 func (h *house) startKRM(ctx context.Context) (err error) {
+	if err := os.RemoveAll(h.path("redis")); err != nil { // of an earlier run with --keep
+		return err
+	}
 	if h.redis, err = process.StartRedis(ctx, h.cfg.redis, h.path("redis"), h.path("redis.log")); err != nil {
 		return err
 	}

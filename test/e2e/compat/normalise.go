@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"mime"
 	"regexp"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,7 +48,8 @@ func normalBody(a answer) (string, error) {
 	case media == "application/json" && (options["stream"] == "watch" || isFrames(a.body)):
 		return jsonFrames(a.body)
 	case media == "application/json":
-		pretty := bytes.HasPrefix(a.body, []byte("{\n"))
+		// Errors are indented for whoever did not ask for plain JSON, or not: nobody minds.
+		pretty := bytes.HasPrefix(a.body, []byte("{\n")) && a.status < 400
 		text, err := normalJSON(a.body)
 		return fmt.Sprintf("indented: %t\n%s", pretty, text), err
 	case media == "application/vnd.kubernetes.protobuf":
@@ -112,9 +114,28 @@ func writeFrame(out *strings.Builder, kind string, object []byte) error {
 	if kind == "BOOKMARK" && !bytes.Contains(object, []byte("k8s.io/initial-events-end")) {
 		return nil // they come when the server likes
 	}
+	if kind == "BOOKMARK" {
+		object = onlyMetadata(object) // the contract; some servers fill in an empty spec
+	}
 	text, err := normalJSON(object)
 	fmt.Fprintf(out, "--- %s\n%s", kind, text)
 	return err
+}
+
+func onlyMetadata(object []byte) []byte {
+	var o struct {
+		Kind       string          `json:"kind"`
+		APIVersion string          `json:"apiVersion"`
+		Metadata   json.RawMessage `json:"metadata"`
+	}
+	if json.Unmarshal(object, &o) != nil {
+		return object
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		return object
+	}
+	return text
 }
 
 func normalProtobuf(body []byte) (string, error) {
@@ -178,6 +199,8 @@ func normalTop(top map[string]any) {
 		}
 	case "Status":
 		normalStatus(top)
+	case "APIResourceList":
+		normalResources(top)
 	}
 }
 
@@ -235,4 +258,29 @@ func withoutManagedFields(tree any) any {
 		}
 	}
 	return tree
+}
+
+// normalResources leaves of a group's resources what KRM serves, and of their verbs
+// those that read.
+func normalResources(list map[string]any) {
+	group, _, found := strings.Cut(fmt.Sprint(list["groupVersion"]), "/")
+	if !found {
+		group = ""
+	}
+	resources, _ := list["resources"].([]any)
+	var kept []any
+	for _, resource := range resources {
+		r, _ := resource.(map[string]any)
+		name, _ := r["name"].(string)
+		if group != "" {
+			name += "." + group
+		}
+		if !slices.Contains(watched(), name) {
+			continue
+		}
+		verbs, _ := r["verbs"].([]any)
+		r["verbs"] = slices.DeleteFunc(verbs, func(verb any) bool { return verb != "get" && verb != "list" && verb != "watch" })
+		kept = append(kept, r)
+	}
+	list["resources"] = kept
 }

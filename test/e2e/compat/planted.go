@@ -61,25 +61,36 @@ func (h *house) plantedAnswers(ctx context.Context, what plant) (map[string]bool
 	note := func(part string) func(string, ...any) {
 		return func(string, ...any) { found[part] = true }
 	}
-	if what != swallow {
-		h.compareCommands(ctx, h.truth, spoiled, []command{{line: "get pods -n shop -l number=7"}, {line: "get pods -n shop -o json -l app=lone"}}, note(partKubectl))
-		compareRequests(ctx, h.truth, spoiled, []request{{path: shopPods}, {path: shopPods, accept: asTable}}, note(partRequests))
-		return found, nil
+	// Without a fault planted they must be equal, else a finding would tell nothing.
+	var faults []error
+	bad := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("without a planted fault: "+format, args...))
 	}
-	compareRequests(ctx, h.truth, spoiled, []request{{path: shopPods + "?watch=1&timeoutSeconds=1&resourceVersion=0"}}, note(partRequests))
+	if what != swallow {
+		lines := []command{{line: "get pods -n shop -l number=7"}, {line: "get pods -n shop -o json -l app=lone"}}
+		lists := []request{{path: shopPods}, {path: shopPods, accept: asTable}}
+		h.compareCommands(ctx, h.truth, h.second, lines, bad)
+		compareRequests(ctx, h.truth, h.second, lists, bad)
+		h.compareCommands(ctx, h.truth, spoiled, lines, note(partKubectl))
+		compareRequests(ctx, h.truth, spoiled, lists, note(partRequests))
+		return found, errors.Join(faults...)
+	}
+	watches := []request{{path: shopPods + "?watch=1&timeoutSeconds=1&resourceVersion=0"}}
+	compareRequests(ctx, h.truth, h.second, watches, bad)
+	compareRequests(ctx, h.truth, spoiled, watches, note(partRequests))
 	stage, spoiledStage, err := newPlanter(h.second, what, "actor-1", h.dir)
 	if err != nil {
 		return nil, err
 	}
 	defer stage.Close()
 	_, err = h.compareWatching(ctx, h.truth, spoiledStage, []command{{line: "get pods -n stage -w"}}, note(partKubectl))
-	return found, err
+	return found, errors.Join(append(faults, err)...)
 }
 
 // plantedInformers lets the first build follow one server per fault, and says which of
 // the faults it found. Where nothing is planted it must find nothing.
 func (h *house) plantedInformers(ctx context.Context) (map[plant]bool, error) {
-	servers := []*side{h.truth}
+	servers := []*side{h.truth, h.second}
 	for _, what := range plants() {
 		server, spoiled, err := newPlanter(h.second, what, "churn-03", h.dir)
 		if err != nil {
@@ -93,6 +104,7 @@ func (h *house) plantedInformers(ctx context.Context) (map[plant]bool, error) {
 		return nil, err
 	}
 	found := map[plant]bool{}
+	var faults []error
 	_, err = h.judgeJournals(ctx, journals, writes, len(servers), func(format string, args ...any) {
 		text := fmt.Sprintf(format, args...)
 		for _, what := range plants() {
@@ -100,9 +112,11 @@ func (h *house) plantedInformers(ctx context.Context) (map[plant]bool, error) {
 				found[what] = true
 			}
 		}
-		if strings.Contains(text, " at "+h.truth.name+":") {
-			err = errors.Join(err, fmt.Errorf("without a planted fault: %s", text))
+		for _, s := range servers[:2] {
+			if strings.Contains(text, " at "+s.name+":") {
+				faults = append(faults, fmt.Errorf("without a planted fault: %s", text))
+			}
 		}
 	})
-	return found, err
+	return found, errors.Join(append(faults, err)...)
 }

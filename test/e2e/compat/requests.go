@@ -25,6 +25,7 @@ type request struct {
 	path   string // may hold {rv}, {rv-gadgets}, {token} and {token-gadgets}
 	accept string
 	gzip   bool
+	bare   bool // only the HTTP status is compared: nobody reads more of it
 	loose  bool // the wording of the error may differ; its status, reason and type may not
 	// steps, if there are any, ask several times; what they return is compared.
 	steps func(context.Context, *side) (string, error)
@@ -130,6 +131,9 @@ func (r request) run(ctx context.Context, s *side) (string, error) {
 		if err := unzip(&got); err != nil {
 			return "", err
 		}
+	}
+	if r.bare {
+		return fmt.Sprintf("HTTP %d", got.status), nil
 	}
 	if r.loose {
 		return shortOf(got), nil

