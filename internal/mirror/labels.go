@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Label is one label of an object. Its strings are parts of the object's body.
+// Label is one label of an object. Its strings are shared by all objects that have them.
 type Label struct{ Key, Value string }
 
 // Labels are an object's labels, sorted by key. They implement the Labels

@@ -20,7 +20,7 @@ type Object struct {
 	SeenAt  time.Time // when KRM received this state, UTC
 	Body    []byte    // the object as JSON, as KRM stored it
 	Cells   []byte    // the Table row's cells as a JSON array; empty if the server made none
-	Labels  Labels    // metadata.labels; the strings are parts of Body
+	Labels  Labels    // metadata.labels
 	Node    string    // spec.nodeName of a pod, "" of everything else; part of Body
 
 	Sum Sum // of this object alone

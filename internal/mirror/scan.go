@@ -6,12 +6,13 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"unique"
 	"unsafe"
 )
 
 var errSyntax = errors.New("body is not a JSON object")
 
-// found is what a mirror wants to know of a body. Its strings are parts of the body.
+// found is what a mirror wants to know of a body.
 type found struct {
 	metadata span
 	labels   Labels
@@ -202,7 +203,7 @@ func (s *scanner) labels() Labels {
 		if bytes.IndexByte(key, '\\') >= 0 { // no valid label has one
 			return s.skip()
 		}
-		list = append(list, Label{alias(key), s.text()})
+		list = append(list, Label{intern(alias(key)), intern(s.text())})
 		return s.err == nil
 	})
 	if len(list) == 0 || s.err != nil {
@@ -214,6 +215,10 @@ func (s *scanner) labels() Labels {
 	}
 	return slices.Clone(list)
 }
+
+// intern returns the one copy of text that all objects share. Selectors compare labels
+// of all objects: shared ones stay in the processor's cache, parts of bodies do not.
+func intern(text string) string { return unique.Make(text).Value() }
 
 // skip steps over one value.
 func (s *scanner) skip() bool {
