@@ -95,19 +95,15 @@ func (o offer) choose(r *http.Request) ([]form, error) {
 	return forms, nil
 }
 
-func (o offer) names() (names []string) {
-	_, stream := o[mediaEvents]
-	for _, m := range []media{mediaJSON, mediaYAML, mediaProtobuf, mediaEvents} {
-		if !slices.Contains(o[m], shapeObject) {
-			continue
-		}
-		name := string(m)
-		if stream && m != mediaEvents {
-			name += ";stream=watch"
-		}
-		names = append(names, name)
+// names are what the API server says that it accepts.
+func (o offer) names() []string {
+	if _, stream := o[mediaEvents]; stream {
+		return []string{string(mediaJSON) + ";stream=watch", string(mediaProtobuf) + ";stream=watch"}
 	}
-	return names
+	if len(o) == 1 {
+		return []string{string(mediaJSON)}
+	}
+	return []string{string(mediaJSON), string(mediaYAML), string(mediaProtobuf)}
 }
 
 func notAcceptable(format string, args ...any) error {

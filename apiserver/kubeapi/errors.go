@@ -1,6 +1,7 @@
 package kubeapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,9 +20,12 @@ import (
 // a 500 whose text stays in the log.
 func WriteError(c *gin.Context, log *slog.Logger, err error) {
 	var known apierrors.APIStatus
-	if c.Request.Context().Err() != nil {
-		c.Abort() // nobody reads the answer
+	switch {
+	case errors.Is(c.Request.Context().Err(), context.Canceled): // nobody reads the answer
+		c.Abort()
 		return
+	case errors.Is(err, context.DeadlineExceeded):
+		err = apierrors.NewTimeoutError("request did not complete within requested timeout - context deadline exceeded", 0)
 	}
 	if !errors.As(err, &known) {
 		log.Error("request failed", "path", c.Request.URL.Path, "err", err)

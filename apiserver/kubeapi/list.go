@@ -101,8 +101,8 @@ func (a *API) resume(ctx context.Context, q *request) (root *mirror.Root, after 
 //
 // It ends with ctx: a path may cost milliseconds an object.
 func (q *request) choose(ctx context.Context, root *mirror.Root, after string) (chosen []*mirror.Object, more bool, err error) {
-	f, limit := &q.filter, int(q.options.Limit)
-	if limit <= 0 || !q.order.Empty() {
+	f, limit := &q.filter, q.limit()
+	if limit == 0 {
 		limit = root.Len()
 	}
 	if name, ok := f.name(); ok && (q.namespace != "" || !q.resource().Namespaced) {

@@ -133,9 +133,19 @@ func TestVersions(t *testing.T) {
 		want("resourceVersion=101&limit=5", "101", "a/x@101") // as old clients ask for a state
 		want("resourceVersion=101", "103", "a/x@103", "a/y@102")
 		want("resourceVersion=0", "103", "a/x@103", "a/y@102")
+		want("resourceVersion=0&limit=1", "103", "a/x@103", "a/y@102") // any state is answered whole
+		want("resourceVersion=101&resourceVersionMatch=NotOlderThan&limit=1", "103", "a/x@103", "a/y@102")
 		want("orderBy=-metadata.name", "103", "a/y@102", "a/x@103")
 		want("krm.io/fieldSelector=spec.containers[*].image%3Dnginx:102", "103", "a/y@102")
 		want("fieldSelector=status.phase%3DPending", "103")
+		for timeout, code := range map[string]int{"x": 400, "1s": 504, "0": 504} {
+			if answer := r.ask("/api/v1/pods?resourceVersion=110&timeout=" + timeout); answer.Code != code {
+				t.Errorf("timeout=%s: %d %s", timeout, answer.Code, answer.Body)
+			}
+		}
+		if answer := r.ask("/api/v1/namespaces/a/pods/none?timeout=30s"); answer.Code != 404 || answer.Body.Len() == 0 {
+			t.Errorf("a bounded request that fails: %d %s", answer.Code, answer.Body)
+		}
 		// One that is not there yet is waited for.
 		go func() {
 			time.Sleep(time.Second)

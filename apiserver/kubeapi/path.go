@@ -1,6 +1,7 @@
 package kubeapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -163,6 +164,19 @@ func (a *API) read(q *request, isWatch bool) (err error) {
 	}
 	if err := q.parseForms(forms); err != nil {
 		return err
+	}
+	timeout, err := q.timeout()
+	if err != nil {
+		return err
+	}
+	if timeout > 0 {
+		whole := q.Request
+		ctx, cancel := context.WithTimeout(whole.Context(), timeout)
+		q.Request = whole.WithContext(ctx)
+		defer func() {
+			cancel()
+			q.Request = whole
+		}()
 	}
 	err = answer(q)
 	var stale *staleError

@@ -169,6 +169,30 @@ func (q *request) exact() bool {
 		o.ResourceVersionMatch == "" && o.Limit > 0 && o.ResourceVersion != "" && o.ResourceVersion != "0"
 }
 
+// limit is how many objects a page holds; 0 is all. As at the API server there are
+// pages only of a certain state: one that may be any is answered whole.
+func (q *request) limit() int {
+	o := q.options
+	anyState := o.ResourceVersion == "0" || o.ResourceVersion != "" && o.Continue == "" && !q.exact()
+	if o.Limit <= 0 || anyState {
+		return 0
+	}
+	return int(o.Limit)
+}
+
+// timeout reads the parameter of that name, which bounds what is no watch; 0 is no bound.
+func (q *request) timeout() (time.Duration, error) {
+	text := q.values.Get("timeout")
+	if text == "" || q.options.Watch {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, BadRequest("invalid timeout specified in the request URL - %v", err)
+	}
+	return d, nil
+}
+
 func isRead(method string) bool { return method == http.MethodGet || method == http.MethodHead }
 
 // seconds is a duration for people.

@@ -34,7 +34,7 @@ func (a *API) watch(q *request) error {
 	ctx, cancel := context.WithTimeout(q.Request.Context(), q.watchTimeout())
 	defer cancel()
 	w := &watching{request: q, api: a}
-	begun, err := w.begin(ctx)
+	begun, err := w.begin(q.Request.Context()) // a wait for the version has bounds of its own
 	if err != nil {
 		return err
 	}
