@@ -163,19 +163,22 @@ func isPretty(r *http.Request, params map[string]string) bool {
 	return strings.HasPrefix(agent, "curl") || strings.HasPrefix(agent, "Wget") || strings.HasPrefix(agent, "Mozilla/5.0")
 }
 
-// acceptsGzip says whether the answer may be compressed.
+// acceptsGzip says whether the answer may be compressed; what names gzip counts more
+// than what names anything (RFC 9110, 12.5.3).
 func acceptsGzip(r *http.Request) bool {
+	quality := map[string]float64{}
 	for _, header := range r.Header.Values("Accept-Encoding") {
 		for clause := range strings.SplitSeq(header, ",") {
 			name, params, _ := strings.Cut(clause, ";")
-			if name = strings.TrimSpace(name); name != "gzip" && name != "*" {
-				continue
+			q := 1.0
+			if text, found := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q="); found {
+				q, _ = strconv.ParseFloat(text, 64)
 			}
-			quality, ok := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q=")
-			if q, err := strconv.ParseFloat(quality, 64); !ok || err != nil || q > 0 {
-				return true
-			}
+			quality[strings.TrimSpace(name)] = q
 		}
 	}
-	return false
+	if q, named := quality["gzip"]; named {
+		return q > 0
+	}
+	return quality["*"] > 0
 }

@@ -87,7 +87,7 @@ func (o Options) withDefaults() Options {
 		o.Forward = func(*gin.Context) bool { return false }
 	}
 	if o.Secret == nil {
-		o.Secret = randomSecret
+		o.Secret = randomSecret()
 	}
 	return o
 }
@@ -138,7 +138,7 @@ func (a *API) Register(routes gin.IRoutes) {
 		routes.GET("/"+short.path, handler)
 		routes.HEAD("/"+short.path, handler)
 	}
-	routes.GET("/krm/v1/count", a.handle(a.count))
+	routes.Match([]string{http.MethodGet, http.MethodHead}, "/krm/v1/count", a.handle(a.count))
 }
 
 // Watches is how many watches run.

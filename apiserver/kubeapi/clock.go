@@ -29,8 +29,8 @@ type clock struct {
 // and the zero time if it is unknown and the cell itself has to tell.
 type since func(o *mirror.Object) (at time.Time, counts bool)
 
-func newClock(r object.Resource, columns []object.Column, now time.Time) *clock {
-	c := &clock{now: now, spans: map[int]since{}}
+func newClock(r object.Resource, columns []object.Column) *clock {
+	c := &clock{spans: map[int]since{}}
 	known := spansOf(r)
 	c.ago = known["(ago)"]
 	for i, column := range columns {

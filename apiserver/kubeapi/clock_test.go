@@ -28,7 +28,9 @@ func TestClock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := newClock(r, defined, now).cells(o)
+		c := newClock(r, defined)
+		c.now = now
+		got, err := c.cells(o)
 		if err != nil {
 			t.Fatal(err)
 		}

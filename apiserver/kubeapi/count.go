@@ -56,24 +56,20 @@ func (a *API) count(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if !a.lists.TryAcquire(1) {
-		return tooManyLists()
-	}
-	defer a.lists.Release(1)
 	root, doubt, err := q.state(c.Request.Context(), values.Get("resourceVersion"))
 	if err != nil {
 		return err
 	}
 	a.describe(c.Writer.Header(), m, root, doubt)
-	if a.unchanged(q, root.Lineage, root.Scope(q.namespace).Sum) {
+	if a.unchanged(q, root, q.scope(root)) {
 		return nil
 	}
 	answer := counted{Resource: m.Resource().String(), ResourceVersion: root.Freshness.Streamed, By: values.Get("by")}
-	if err := q.countInto(c.Request.Context(), &answer, root, by); err != nil {
-		return err
+	err = a.inTurn(func() error { return q.countInto(c.Request.Context(), &answer, root, by) })
+	if err == nil {
+		c.JSON(http.StatusOK, answer)
 	}
-	c.JSON(http.StatusOK, answer)
-	return nil
+	return err
 }
 
 // countInto counts the objects of root that the request selects; by may be nil. It ends
@@ -121,10 +117,21 @@ func (a *API) named(c *gin.Context, name string) (*mirror.Mirror, error) {
 	if name == "" {
 		return nil, BadRequest(`parameter resource="": want what is watched, such as pods or deployments.apps`)
 	}
+	var found []*mirror.Mirror
 	for _, m := range a.set.Mirrors() {
-		if m.Resource().Answers(name) {
+		if m.Resource().String() == name {
 			return m, nil
 		}
+		if m.Resource().Answers(name) {
+			found = append(found, m)
+		}
+	}
+	switch len(found) {
+	case 0:
+	case 1:
+		return found[0], nil
+	default:
+		return nil, BadRequest("parameter resource=%q: could be %v or %v", name, found[0].Resource(), found[1].Resource())
 	}
 	wanted, err := object.ParseResource(name)
 	if err != nil {

@@ -14,12 +14,13 @@ type encoder struct {
 	*request
 	api   *API
 	form  form
+	root  *mirror.Root // whose columns Tables have
 	codec *wire.Codec
 	cells *clock // of Tables
 }
 
-func (a *API) encoder(q *request, f form) *encoder {
-	return &encoder{request: q, api: a, form: f, codec: q.kind.codec(f.shape)}
+func (a *API) encoder(q *request, f form, root *mirror.Root) *encoder {
+	return &encoder{request: q, api: a, form: f, root: root, codec: q.kind.codec(f.shape)}
 }
 
 // message returns the object's protobuf message, made once.

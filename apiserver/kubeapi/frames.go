@@ -18,11 +18,14 @@ type framer struct {
 	*encoder
 	buffer  []byte
 	columns []byte // of a Table: they come with the first frame only
+	begun   time.Time
+	written int
+	settled bool // the initial events are out: now a client may take its time between two changes
 	err     error
 }
 
 func newFramer(e *encoder) *framer {
-	return &framer{encoder: e, columns: columnsOf(e.mirror.Root())}
+	return &framer{encoder: e, columns: columnsOf(e.root), begun: time.Now()}
 }
 
 // flushAt is how many bytes of frames are written at once.
@@ -60,7 +63,10 @@ func (f *framer) event(what watch.EventType, o *mirror.Object) {
 func (f *framer) json(what watch.EventType, version string, t text) {
 	if f.form.media == mediaEvents {
 		f.buffer = append(append(append(f.buffer, "event: "...), what...), '\n')
-		f.buffer = append(append(append(f.buffer, "id: "...), version...), "\ndata: "...)
+		if f.settled && version != "" { // initial events are in no order that one could go on from
+			f.buffer = append(append(append(f.buffer, "id: "...), version...), '\n')
+		}
+		f.buffer = append(f.buffer, "data: "...)
 	}
 	f.buffer = wire.AppendFrameHeadJSON(f.buffer, what)
 	for _, part := range t.parts {
@@ -133,6 +139,12 @@ func (f *framer) start() {
 	f.err = f.controller().Flush()
 }
 
+// end sends what is left, and bounds what the server still has to write.
+func (f *framer) end() {
+	f.flush()
+	_ = f.controller().SetWriteDeadline(time.Now().Add(f.api.options.WriteTimeout))
+}
+
 func (f *framer) controller() *http.ResponseController { return http.NewResponseController(f.Writer) }
 
 // flush sends what is written. A client that does not take it in time is cut off.
@@ -140,13 +152,17 @@ func (f *framer) flush() {
 	if len(f.buffer) == 0 || f.err != nil {
 		return
 	}
-	_ = f.controller().SetWriteDeadline(time.Now().Add(f.api.options.WriteTimeout))
+	by := time.Now().Add(f.api.options.WriteTimeout)
+	if f.written += len(f.buffer); !f.settled {
+		by = due(f.begun, f.written, f.api.options.WriteTimeout)
+	}
+	_ = f.controller().SetWriteDeadline(by)
 	if _, f.err = f.Writer.Write(f.buffer); f.err == nil {
 		f.err = f.controller().Flush()
 	}
 	_ = f.controller().SetWriteDeadline(time.Time{})
 	f.buffer = f.buffer[:0]
-	if cap(f.buffer) > 4*flushAt {
+	if cap(f.buffer) > 8<<10 { // of a thousand watchers most have nothing to write
 		f.buffer = nil
 	}
 }

@@ -3,11 +3,8 @@ package kubeapi
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 )
@@ -32,7 +29,7 @@ func (a *API) describe(h http.Header, m *mirror.Mirror, root *mirror.Root, doubt
 	set("Cache-Control", "private")
 	set("Vary", "Accept, Accept-Encoding, Authorization")
 	warnings := a.warnings(m, root, now)
-	if doubt != nil && m.Err() == nil {
+	if status := m.Status(); doubt != nil && status.Err == nil && status.Phase == mirror.PhaseFollowing {
 		warnings = append(warnings, fmt.Sprintf("%v: newer changes may be missing: %v", m.Resource(), doubt))
 	}
 	for _, warning := range warnings {
@@ -79,14 +76,18 @@ func age(since, now time.Time) time.Duration { return now.Sub(since).Round(time.
 
 // unchanged tells the client what to call the answer, and answers 304 if it has that
 // already. scope is what all objects say that the answer may depend on: the same on
-// every replica, and another one after any change.
-func (a *API) unchanged(q *request, lineage string, scope mirror.Sum) bool {
+// every replica, and another one after any change. The tag is signed, so that nobody
+// can learn from it what the objects might be.
+func (a *API) unchanged(q *request, root *mirror.Root, scope mirror.Sum) bool {
 	f := q.forms[0]
 	if f.shape == shapeTable { // its cells tell the time
 		return false
 	}
-	asked := xxhash.Sum64String(strings.Join([]string{lineage, string(f.media), string(f.shape), strconv.FormatBool(f.pretty), q.Request.URL.RawQuery}, "\x00"))
-	tag := fmt.Sprintf(`W/"%016x%016x%016x"`, scope[0], scope[1], asked)
+	key, err := a.signer.load(q.Request.Context(), 0)
+	if err != nil {
+		return false
+	}
+	tag := fmt.Sprintf(`W/"%x"`, sign(key, fmt.Appendf(nil, "%s\x00%x\x00%v\x00%s", root.Lineage, scope, f, q.Request.URL.RawQuery)))
 	q.Header("ETag", tag)
 	if !sameTag(q.Request.Header.Values("If-None-Match"), tag) {
 		return false

@@ -59,12 +59,12 @@ func TestLater(t *testing.T) {
 	f("<none>", time.Minute, "<none>")
 }
 
-// slowest takes less than it is given, and then nothing.
-type slowest struct{ left int }
+// slowReader takes less than it is given, and then nothing.
+type slowReader struct{ left int }
 
 var errGone = errors.New("gone")
 
-func (w *slowest) Write(p []byte) (int, error) {
+func (w *slowReader) Write(p []byte) (int, error) {
 	if w.left -= len(p); w.left < 0 {
 		return 0, errGone
 	}
@@ -82,7 +82,7 @@ func TestPieces(t *testing.T) {
 	if out.String() != "abcdefghijklmno" || deadlines != 4 || p.err != nil {
 		t.Errorf("wrote %q, %d deadlines, %v", out.String(), deadlines, p.err)
 	}
-	p = pieces{w: &slowest{left: 6}, buffer: make([]byte, 0, 4), deadline: func(time.Time) error { return http.ErrNotSupported }}
+	p = pieces{w: &slowReader{left: 6}, buffer: make([]byte, 0, 4), deadline: func(time.Time) error { return http.ErrNotSupported }}
 	p.add("0123456789")
 	p.add("abc")
 	p.flush()

@@ -20,29 +20,51 @@ type page struct {
 	meta    wire.ListMeta
 }
 
-// list answers with the objects that the request asks for.
+// list answers with the objects that the request asks for. Waiting for a state and
+// sending what is stored cost nothing; what comes between has its turn.
 func (a *API) list(q *request) error {
-	if !a.lists.TryAcquire(1) {
-		return tooManyLists()
-	}
-	defer a.lists.Release(1)
-	p, err := a.page(q.Request.Context(), q)
+	ctx := q.Request.Context()
+	p, after, err := a.begin(ctx, q)
 	if err == nil {
 		err = q.checkShape()
 	}
 	if err != nil {
 		return err
 	}
-	a.describe(q.Writer.Header(), q.mirror, p.root, p.doubt)
-	if q.options.Continue == "" && !q.exact() && a.unchanged(q, p.root.Lineage, p.root.Scope(q.namespace).Sum) {
-		return nil
+	var reply *reply
+	err = a.inTurn(func() error {
+		if err := a.fill(ctx, q, &p, after); err != nil {
+			return err
+		}
+		a.describe(q.Writer.Header(), q.mirror, p.root, p.doubt)
+		// The first of several pages has a token in it, which does not hold for ever.
+		whole := q.options.Continue == "" && p.meta.Continue == "" && !q.exact()
+		if whole && a.unchanged(q, p.root, q.scope(p.root)) {
+			return nil
+		}
+		return a.firstForm(q, func(f form) (err error) {
+			reply, err = a.encodeList(q, f, p)
+			return err
+		})
+	})
+	if err != nil || reply == nil {
+		return err
 	}
-	return a.firstForm(q, func(f form) error { return a.sendList(q, f, p) })
+	a.send(q, *reply)
+	return nil
 }
 
-// page finds the objects.
-func (a *API) page(ctx context.Context, q *request) (p page, err error) {
-	after := ""
+// inTurn does something that costs, unless too many do already.
+func (a *API) inTurn(do func() error) error {
+	if !a.lists.TryAcquire(1) {
+		return tooManyLists()
+	}
+	defer a.lists.Release(1)
+	return do()
+}
+
+// begin finds the state, and the path behind which the page begins.
+func (a *API) begin(ctx context.Context, q *request) (p page, after string, err error) {
 	switch o := q.options; {
 	case o.Continue != "":
 		p.root, after, err = a.resume(ctx, q)
@@ -54,29 +76,44 @@ func (a *API) page(ctx context.Context, q *request) (p page, err error) {
 	default:
 		p.root, p.doubt, err = q.state(ctx, o.ResourceVersion)
 	}
-	if err != nil {
-		return p, err
-	}
+	return p, after, err
+}
+
+// fill finds the page's objects.
+func (a *API) fill(ctx context.Context, q *request, p *page, after string) (err error) {
 	more := false
 	if p.objects, more, err = q.choose(ctx, p.root, after); err != nil {
-		return p, err
+		return err
 	}
 	p.meta.Version = string(p.root.Freshness.Streamed)
 	if !more {
-		return p, nil
+		return nil
 	}
 	p.meta.Continue, err = a.signer.encode(ctx, token{
 		Lineage: p.root.Lineage, Version: p.root.Freshness.Streamed, Path: p.objects[len(p.objects)-1].Path(), Query: q.identity(),
 	})
 	if err != nil {
-		return p, err
+		return err
 	}
 	q.mirror.Keep(p.root)
 	if q.filter.everything() {
 		remaining := q.remaining(p.root, after) - int64(len(p.objects))
 		p.meta.Remaining = &remaining
 	}
-	return p, nil
+	return nil
+}
+
+// scope is the sum of all that the answer may depend on: of one object, if the request
+// can bring no other.
+func (q *request) scope(root *mirror.Root) mirror.Sum {
+	name, ok := q.filter.name()
+	if !ok || q.namespace == "" && q.resource().Namespaced {
+		return root.Scope(q.namespace).Sum
+	}
+	if o, found := root.Get(object.Key{Namespace: q.namespace, Name: name}); found {
+		return o.Sum
+	}
+	return mirror.Sum{}
 }
 
 // resume finds the state that the request's token is of, and where to go on in it.
@@ -88,10 +125,12 @@ func (a *API) resume(ctx context.Context, q *request) (root *mirror.Root, after 
 	if err != nil {
 		return nil, "", err
 	}
+	if present := q.mirror.Root(); present != nil && present.Lineage != t.Lineage {
+		return nil, "", tooOldToken()
+	}
 	root, err = q.at(ctx, t.Version)
 	if err == nil && root.Lineage != t.Lineage || apierrors.IsGone(err) || apierrors.IsResourceExpired(err) {
-		return nil, "", expired("The provided continue parameter is too old to display a consistent list result. " +
-			"You must start a new list without the continue parameter.")
+		return nil, "", tooOldToken()
 	}
 	return root, t.Path, err
 }
@@ -157,31 +196,22 @@ func count(objects iter.Seq[*mirror.Object]) (n int64) {
 	return n
 }
 
-// sendList writes the page in one form, compressed if that is accepted and pays.
-func (a *API) sendList(q *request, f form, p page) error {
-	e := a.encoder(q, f)
-	if !acceptsGzip(q.Request) || f.shape == shapeTable || f.pretty || f.media == mediaYAML || !q.projection.Empty() {
-		t, err := e.list(p.meta, columnsOf(p.root), p.objects)
-		if err == nil {
-			t, err = forPeople(t, f)
-		}
+// encodeList writes the page in one form, compressed if that is accepted and pays.
+func (a *API) encodeList(q *request, f form, p page) (*reply, error) {
+	e := a.encoder(q, f, p.root)
+	asStored := f.shape != shapeTable && !f.pretty && f.media != mediaYAML && q.projection.Empty()
+	if asStored && acceptsGzip(q.Request) && size(p.objects) >= worthGzip {
+		member, err := e.zip(p.meta, p.objects)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return a.send(q, f, t)
+		return zipped(f, member), nil
 	}
-	if size(p.objects) < worthGzip {
-		t, err := e.list(p.meta, nil, p.objects)
-		if err != nil {
-			return err
-		}
-		return a.sendPlain(q, f, t)
-	}
-	member, err := e.zip(p.meta, p.objects)
+	t, err := e.list(p.meta, columnsOf(p.root), p.objects)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return a.sendZipped(q, f, member)
+	return a.reply(q, f, t)
 }
 
 // size is how many bytes the objects have as JSON.
@@ -206,35 +236,42 @@ func (a *API) get(q *request) error {
 	if err := q.checkShape(); err != nil {
 		return err
 	}
-	if a.unchanged(q, root.Lineage, o.Sum) {
+	if a.unchanged(q, root, o.Sum) {
 		return nil
 	}
-	return a.firstForm(q, func(f form) error {
-		var t text
-		e := a.encoder(q, f)
-		var err error
-		if f.shape == shapeTable {
-			err = e.table(&t, wire.ListMeta{Version: string(o.Version)}, columnsOf(root), o)
-		} else {
-			err = e.one(&t, o)
-		}
-		if err != nil {
-			return err
-		}
-		if f.media == mediaJSON && !f.pretty {
-			t.add("\n")
-		}
-		if t, err = forPeople(t, f); err != nil {
-			return err
-		}
-		return a.send(q, f, t)
+	var answer *reply
+	err = a.firstForm(q, func(f form) (err error) {
+		answer, err = a.encodeOne(q, f, root, o)
+		return err
 	})
+	if err == nil {
+		a.send(q, *answer)
+	}
+	return err
 }
 
-// firstForm answers in the first of the accepted forms that the objects have.
-func (a *API) firstForm(q *request, answer func(form) error) (err error) {
+func (a *API) encodeOne(q *request, f form, root *mirror.Root, o *mirror.Object) (*reply, error) {
+	var t text
+	e := a.encoder(q, f, root)
+	var err error
+	if f.shape == shapeTable {
+		err = e.table(&t, wire.ListMeta{Version: string(o.Version)}, columnsOf(root), o)
+	} else {
+		err = e.one(&t, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if f.media == mediaJSON && !f.pretty {
+		t.add("\n")
+	}
+	return a.reply(q, f, t)
+}
+
+// firstForm encodes in the first of the accepted forms that the objects have.
+func (a *API) firstForm(q *request, encode func(form) error) (err error) {
 	for _, f := range q.forms {
-		if err = answer(f); !errors.Is(err, wire.ErrNoProtobuf) {
+		if err = encode(f); !errors.Is(err, wire.ErrNoProtobuf) {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -107,6 +108,7 @@ func TestContinueTokens(t *testing.T) {
 		refused(http.StatusGone, "/api/v1/namespaces/a/pods?limit=2&continue="+token)
 		refused(http.StatusGone, "/api/v1/pods?limit=2&labelSelector=x&continue="+token)
 		refused(http.StatusBadRequest, "/api/v1/pods?limit=2&continue="+token[:len(token)-2])
+		refused(http.StatusGone, "/api/v1/pods?limit=2&continue="+strings.Repeat("A", 4)+token[4:]) // signed with another key
 		refused(http.StatusBadRequest, "/api/v1/pods?limit=2&continue=%ff")
 		refused(http.StatusBadRequest, "/api/v1/pods?limit=2&resourceVersion=103&continue="+token)
 		f.version = 200
@@ -181,6 +183,35 @@ func TestStaleness(t *testing.T) {
 	})
 }
 
+// What only KRM understands never goes to the API server, which would ignore it.
+func TestForward(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var wait sync.WaitGroup
+		r := feeds{newFeed(pods)}.open(ctx, Options{Forward: func(c *gin.Context) bool {
+			c.String(http.StatusTeapot, "%v", c.Request.Context().Err())
+			return true
+		}}, &wait)
+		time.Sleep(time.Minute)
+		want := func(code int, target string) {
+			t.Helper()
+			if answer := r.ask(target); answer.Code != code || code == http.StatusTeapot && answer.Body.String() != "<nil>" {
+				t.Errorf("GET %s: %d %s, want %d", target, answer.Code, answer.Body, code)
+			}
+		}
+		want(http.StatusTeapot, "/api/v1/pods?maxStaleness=5s")
+		want(http.StatusTeapot, "/api/v1/pods?maxStaleness=5s&timeout=30s")
+		want(http.StatusServiceUnavailable, "/api/v1/pods?maxStaleness=5s&krm.io/fieldSelector=status.phase%3DFailed")
+		want(http.StatusServiceUnavailable, "/api/v1/pods?maxStaleness=5s&fields=status")
+		want(http.StatusTeapot, "/api/v1/secrets")
+		want(http.StatusBadRequest, "/api/v1/secrets?orderBy=metadata.name")
+		want(http.StatusTeapot, "/api/v1/namespaces/a/pods/x/log")
+		want(http.StatusOK, "/api/v1/pods")
+		cancel()
+		wait.Wait()
+	})
+}
+
 func TestConditionalReads(t *testing.T) {
 	story(t, func(t *testing.T, f, _ *feed, r *replica) {
 		f.put("a/x", "{}")
@@ -203,6 +234,17 @@ func TestConditionalReads(t *testing.T) {
 		f.put("a/z", "{}")
 		if code(inA) != 200 || code(one) != 304 {
 			t.Errorf("a changed: %d %d", code(inA), code(one))
+		}
+		// A page's token does not hold for ever, so the page is never unchanged.
+		if tag := r.ask(all + "?limit=1").Header().Get("ETag"); tag != "" {
+			t.Errorf("a page has the tag %s", tag)
+		}
+		// Who may read one object learns nothing of the others' changes.
+		named := "/api/v1/namespaces/a/pods?fieldSelector=metadata.name%3Dx"
+		tags[named] = r.ask(named).Header().Get("ETag")
+		f.put("a/other", "{}")
+		if code(named) != 304 {
+			t.Errorf("another object changed: %d", code(named))
 		}
 		if answer := r.ask(one, "If-None-Match", tags[one], "Accept", "application/vnd.kubernetes.protobuf"); answer.Code != 200 {
 			t.Errorf("another form: %d", answer.Code)
@@ -274,13 +316,21 @@ func TestTooManyLists(t *testing.T) {
 		waiting := make(chan int)
 		go func() { waiting <- r.ask("/api/v1/pods?resourceVersion=999").Code }()
 		synctest.Wait()
-		answer := r.ask("/api/v1/pods")
-		if answer.Code != http.StatusTooManyRequests || answer.Header().Get("Retry-After") != "1" {
-			t.Errorf("%d %v %s", answer.Code, answer.Header(), answer.Body)
+		if code := r.ask("/api/v1/pods").Code; code != http.StatusOK {
+			t.Errorf("while another waits: %d", code)
 		}
 		if code := <-waiting; code != http.StatusGatewayTimeout {
-			t.Errorf("the first: %d", code)
+			t.Errorf("the one that waits: %d", code)
 		}
+		_ = r.inTurn(func() error {
+			for _, path := range []string{"/api/v1/pods", "/pods", "/krm/v1/count?resource=pods&by=node"} {
+				answer := r.ask(path)
+				if answer.Code != http.StatusTooManyRequests || answer.Header().Get("Retry-After") != "1" {
+					t.Errorf("%s: %d %v %s", path, answer.Code, answer.Header(), answer.Body)
+				}
+			}
+			return nil
+		})
 		if code := r.ask("/api/v1/pods").Code; code != http.StatusOK {
 			t.Errorf("afterwards: %d", code)
 		}
@@ -339,7 +389,7 @@ func must(r *http.Request, err error) *http.Request {
 }
 
 func FuzzToken(f *testing.F) {
-	s := &signer{secret: randomSecret}
+	s := &signer{secret: randomSecret()}
 	good, err := s.encode(f.Context(), token{Lineage: "one", Version: "5", Path: "a/b", Query: 7})
 	if err != nil {
 		f.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -116,6 +117,11 @@ func (a *API) nowhere(c *gin.Context) error {
 // elsewhere answers for what is not held here: what is not watched, subresources,
 // and all writing.
 func (a *API) elsewhere(c *gin.Context, p place, m *mirror.Mirror) error {
+	for _, name := range ours() {
+		if m == nil && c.Request.URL.Query().Has(name) {
+			return BadRequest("parameter %s: the API server, to which this would be passed on, does not know it", name)
+		}
+	}
 	if a.options.Forward(c) {
 		c.Set(VerbKey, "forward")
 		return nil
@@ -169,21 +175,35 @@ func (a *API) read(q *request, isWatch bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if timeout > 0 {
-		whole := q.Request
-		ctx, cancel := context.WithTimeout(whole.Context(), timeout)
-		q.Request = whole.WithContext(ctx)
-		defer func() {
-			cancel()
-			q.Request = whole
-		}()
-	}
-	err = answer(q)
+	err = q.within(timeout, answer)
 	var stale *staleError
-	if errors.As(err, &stale) && a.options.Forward(q.Context) {
+	if errors.As(err, &stale) && q.plain() && a.options.Forward(q.Context) {
 		return nil
 	}
 	return err
+}
+
+// within answers, in the time that the client gives; 0 is no bound.
+func (q *request) within(timeout time.Duration, answer func(*request) error) error {
+	if timeout <= 0 {
+		return answer(q)
+	}
+	whole := q.Request
+	ctx, cancel := context.WithTimeout(whole.Context(), timeout)
+	q.Request = whole.WithContext(ctx)
+	defer func() {
+		cancel()
+		q.Request = whole
+	}()
+	return answer(q)
+}
+
+// ours are the parameters that the API server does not know: it would answer something else.
+func ours() []string { return []string{"krm.io/fieldSelector", "orderBy", "fields"} }
+
+// plain says that the API server understands all that was asked for.
+func (q *request) plain() bool {
+	return q.forms[0].media != mediaEvents && !slices.ContainsFunc(ours(), q.values.Has)
 }
 
 // access is what the request takes, in the API server's reading: a list by
@@ -194,7 +214,7 @@ func (q *request) access(verb string) Access {
 		a.Name = name
 	}
 	if a.Resource.Group == "" && a.Resource.Name == "namespaces" {
-		a.Namespace = a.Name
+		a.Namespace = q.name // and not what only a selector names
 	}
 	return a
 }

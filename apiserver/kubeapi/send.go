@@ -19,8 +19,24 @@ type pieces struct {
 	w        io.Writer
 	buffer   []byte
 	timeout  time.Duration // for one write
+	begun    time.Time
+	written  int
 	deadline func(time.Time) error
 	err      error
+}
+
+// slowest is how many bytes a second a client must take on the whole, after a while.
+const slowest = 1 << 20
+
+// due is when the next piece must have been taken: each has its time, and all of them
+// together the slowest rate on top of that.
+func due(begun time.Time, written int, timeout time.Duration) time.Time {
+	each := time.Now().Add(timeout)
+	all := begun.Add(timeout + time.Duration(written)*time.Second/slowest)
+	if all.Before(each) {
+		return all
+	}
+	return each
 }
 
 func (p *pieces) add(text string) {
@@ -38,51 +54,66 @@ func (p *pieces) flush() {
 		return
 	}
 	// Not every writer knows deadlines; those of connections do.
-	_ = p.deadline(time.Now().Add(p.timeout))
+	p.written += len(p.buffer)
+	_ = p.deadline(due(p.begun, p.written, p.timeout))
 	_, p.err = p.w.Write(p.buffer)
 	p.buffer = p.buffer[:0]
 }
 
-// send answers 200 with the text, compressed if that is accepted and pays.
-func (a *API) send(q *request, f form, t text) error {
+// reply is an answer that is ready to be sent.
+type reply struct {
+	text
+	form   form
+	zipped bool
+}
+
+// reply finishes the text in the form that was asked for, compressed if that is
+// accepted and pays.
+func (a *API) reply(q *request, f form, t text) (*reply, error) {
+	t, err := forPeople(t, f)
+	if err != nil {
+		return nil, err
+	}
 	if t.length < worthGzip || !acceptsGzip(q.Request) {
-		return a.sendPlain(q, f, t)
+		return &reply{text: t, form: f}, nil
 	}
-	var zipped wire.Gzip
-	zipped.Chunk(a.compressor.Compress(t.bytes()))
-	return a.sendZipped(q, f, zipped.Finish())
+	var whole wire.Gzip
+	whole.Chunk(a.compressor.Compress(t.bytes()))
+	return zipped(f, whole.Finish()), nil
 }
 
-// sendZipped answers 200 with what is compressed already.
-func (a *API) sendZipped(q *request, f form, member wire.Member) error {
-	var t text
+func zipped(f form, member wire.Member) *reply {
+	r := &reply{form: f, zipped: true}
 	for _, part := range member.Parts {
-		t.addBytes(part)
+		r.addBytes(part)
 	}
-	q.Header("Content-Encoding", "gzip")
-	return a.sendPlain(q, f, t)
+	return r
 }
 
-// sendPlain answers 200 with the text, piece by piece. Its length is known
-// beforehand.
-func (a *API) sendPlain(q *request, f form, t text) error {
+// send answers 200 with the reply, piece by piece.
+func (a *API) send(q *request, r reply) {
 	header := q.Writer.Header()
-	header.Set("Content-Type", f.contentType(false))
-	header.Set("Content-Length", strconv.Itoa(t.length))
+	header.Set("Content-Type", r.form.contentType(false))
+	header.Set("Content-Length", strconv.Itoa(r.length))
+	if r.zipped {
+		header.Set("Content-Encoding", "gzip")
+	}
 	q.Writer.WriteHeader(http.StatusOK)
 	if q.Request.Method == http.MethodHead {
 		q.Writer.WriteHeaderNow()
-		return nil
+		return
 	}
 	pooled := a.buffers.Get().(*[]byte)
 	defer a.buffers.Put(pooled)
-	p := pieces{w: q.Writer, buffer: (*pooled)[:0], timeout: a.options.WriteTimeout, deadline: http.NewResponseController(q.Writer).SetWriteDeadline}
-	for _, part := range t.parts {
+	p := pieces{
+		w: q.Writer, buffer: (*pooled)[:0], timeout: a.options.WriteTimeout, begun: time.Now(),
+		deadline: http.NewResponseController(q.Writer).SetWriteDeadline,
+	}
+	for _, part := range r.parts {
 		p.add(part)
 	}
 	p.flush()
 	if p.err != nil {
 		a.log.Debug("client is gone", "path", q.Request.URL.Path, "err", p.err)
 	}
-	return nil
 }

@@ -58,35 +58,36 @@ func (a *API) short(c *gin.Context, s shortPath) error {
 	if err := a.options.Authorize(c, Access{Verb: "list", Resource: m.Resource(), Namespace: namespace}); err != nil {
 		return err
 	}
-	if !a.lists.TryAcquire(1) {
-		return tooManyLists()
-	}
-	defer a.lists.Release(1)
 	root, doubt, err := q.state(c.Request.Context(), "")
 	if err != nil {
 		return err
 	}
 	a.describe(c.Writer.Header(), m, root, doubt)
-	if a.unchanged(q, root.Lineage, root.Scope(namespace).Sum) {
+	if a.unchanged(q, root, q.scope(root)) {
 		return nil
 	}
-	objects, _, err := q.choose(c.Request.Context(), root, "")
-	if err != nil {
-		return err
-	}
-	var t text
-	t.add(`{"items":[`)
-	for i, o := range objects {
-		if i > 0 {
-			t.add(",")
+	var answer *reply
+	err = a.inTurn(func() error {
+		objects, _, err := q.choose(c.Request.Context(), root, "")
+		if err != nil {
+			return err
 		}
-		t.addBytes(o.Body)
-	}
-	t.add("]}\n")
-	if t, err = forPeople(t, forms[0]); err != nil {
+		var t text
+		t.add(`{"items":[`)
+		for i, o := range objects {
+			if i > 0 {
+				t.add(",")
+			}
+			t.addBytes(o.Body)
+		}
+		t.add("]}\n")
+		answer, err = a.reply(q, forms[0], t)
 		return err
+	})
+	if err == nil {
+		a.send(q, *answer)
 	}
-	return a.send(q, forms[0], t)
+	return err
 }
 
 // shortFilter reads name, namespace, node and label_selector; an empty one does

@@ -30,8 +30,9 @@ func columnsOf(root *mirror.Root) []byte {
 // client knows them.
 func (e *encoder) table(t *text, meta wire.ListMeta, columns []byte, objects ...*mirror.Object) error {
 	if e.cells == nil {
-		e.cells = newClock(e.resource(), e.mirror.Root().Columns, time.Now())
+		e.cells = newClock(e.resource(), e.root.Columns)
 	}
+	e.cells.now = time.Now() // a watch lives long
 	b := wire.AppendTableHead(make([]byte, 0, 1024*len(objects)+4096), meta, columns)
 	for i, o := range objects {
 		if i > 0 {

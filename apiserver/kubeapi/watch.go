@@ -41,8 +41,11 @@ func (a *API) watch(q *request) error {
 	q.Header("Content-Type", w.frames.form.contentType(true))
 	q.Status(http.StatusOK)
 	q.Writer.WriteHeaderNow()
-	defer w.frames.flush()
+	if q.Request.Method == http.MethodHead {
+		return nil
+	}
 	w.frames.start()
+	defer w.frames.end()
 	defer a.watches.add(cancel)()
 	if begun != nil {
 		w.frames.fail(begun)
@@ -59,7 +62,10 @@ func (w *watching) begin(ctx context.Context) (ended *metav1.Status, err error) 
 	if w.mirror.Root() == nil {
 		return nil, notSynced(w.mirror)
 	}
-	w.frames = newFramer(w.api.encoder(w.request, w.forms[0]))
+	w.frames = newFramer(w.api.encoder(w.request, w.forms[0], w.mirror.Root()))
+	if last := w.Request.Header.Get("Last-Event-ID"); last != "" && w.forms[0].media == mediaEvents {
+		o.ResourceVersion, o.SendInitialEvents = last, nil // a browser goes on where it was cut off
+	}
 	var root *mirror.Root
 	var doubt error
 	version := object.Version(o.ResourceVersion)
@@ -75,8 +81,8 @@ func (w *watching) begin(ctx context.Context) (ended *metav1.Status, err error) 
 		}
 		w.cursor, err = w.mirror.Changes(ctx, w.version)
 		switch {
-		case errors.Is(err, object.ErrExpired) && root != nil && try < 3:
-			continue // it was dropped in this moment
+		case root != nil && try < 3 && (errors.Is(err, object.ErrExpired) || err == nil && w.mirror.Root().Lineage != root.Lineage):
+			continue // another history has begun in this moment
 		case errors.Is(err, object.ErrExpired):
 			return w.tooOld(), nil
 		case err != nil:
@@ -165,6 +171,7 @@ func (w *watching) untilBookmark(end time.Time) time.Duration {
 // asked for them.
 func (w *watching) sendInitial() bool {
 	if w.initial == nil {
+		w.frames.settled = true
 		return true
 	}
 	for o := range w.initial.All(w.namespace) {
@@ -176,6 +183,7 @@ func (w *watching) sendInitial() bool {
 		}
 	}
 	w.initial = nil
+	w.frames.settled = true
 	if w.options.AllowWatchBookmarks {
 		w.bookmark(true)
 	}
@@ -239,14 +247,18 @@ func (a *API) gone(event *mirror.Event) *mirror.Object {
 
 // watches are those that run.
 type watches struct {
-	mu   sync.Mutex
-	ends map[*context.CancelFunc]struct{}
+	mu     sync.Mutex
+	ends   map[*context.CancelFunc]struct{}
+	closed bool
 }
 
 // add takes note of a watch; the returned function forgets it.
 func (w *watches) add(end context.CancelFunc) (forget func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.closed {
+		end()
+	}
 	if w.ends == nil {
 		w.ends = map[*context.CancelFunc]struct{}{}
 	}
@@ -264,11 +276,12 @@ func (w *watches) count() int {
 	return len(w.ends)
 }
 
-// EndWatches ends all watches, as their time being up does: the server is going, and
-// clients go on elsewhere.
+// EndWatches ends all watches, also those that begin later, as their time being up
+// does: the server is going, and clients go on elsewhere.
 func (a *API) EndWatches() {
 	a.watches.mu.Lock()
 	defer a.watches.mu.Unlock()
+	a.watches.closed = true
 	for end := range a.watches.ends {
 		(*end)()
 	}

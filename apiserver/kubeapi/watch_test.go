@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -102,6 +103,34 @@ func TestWatchEndsWithTheServer(t *testing.T) {
 	})
 }
 
+// Ages go on while a watch runs.
+func TestWatchAsTableTellsTheTime(t *testing.T) {
+	story(t, func(t *testing.T, f, _ *feed, r *replica) {
+		done := make(chan string)
+		go func() {
+			done <- r.ask("/api/v1/pods?watch=1&resourceVersion=100&timeoutSeconds=7200", "Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").Body.String()
+		}()
+		time.Sleep(time.Second)
+		f.put("a/x", `{}`)
+		time.Sleep(time.Hour)
+		f.put("a/x", `{}`)
+		lines := strings.Split(strings.TrimSpace(<-done), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[0], `"cells":["x","4s"]`) || !strings.Contains(lines[1], `"cells":["x","60m"]`) {
+			t.Errorf("%q", lines)
+		}
+	})
+}
+
+func TestHeadOfAWatchDoesNotWait(t *testing.T) {
+	story(t, func(t *testing.T, _, _ *feed, r *replica) {
+		begun, recorder := time.Now(), httptest.NewRecorder()
+		r.engine.ServeHTTP(recorder, httptest.NewRequest(http.MethodHead, "http://krm/api/v1/pods?watch=1", nil))
+		if recorder.Code != http.StatusOK || time.Since(begun) > time.Second {
+			t.Errorf("%d after %v", recorder.Code, time.Since(begun))
+		}
+	})
+}
+
 func TestWatchBeforeTheFirstSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -172,6 +201,14 @@ func TestWatchAsTableAndEvents(t *testing.T) {
 		events := r.ask(path, "Accept", "text/event-stream").Body.String()
 		if !strings.HasPrefix(events, "event: ADDED\nid: 101\ndata: {\"type\":\"ADDED\",\"object\":{\"kind\":\"Pod\"") || strings.Count(events, "}\n\n") != 2 {
 			t.Errorf("server-sent events: %q", events)
+		}
+		again := r.ask("/api/v1/pods?watch=1&timeoutSeconds=1", "Accept", "text/event-stream", "Last-Event-ID", "101").Body.String()
+		if !strings.HasPrefix(again, "event: ADDED\nid: 102\n") || strings.Count(again, "\n\n") != 1 {
+			t.Errorf("after a break: %q", again)
+		}
+		first := r.ask("/api/v1/pods?watch=1&timeoutSeconds=1", "Accept", "text/event-stream").Body.String()
+		if !strings.HasPrefix(first, "event: ADDED\ndata: ") || strings.Contains(first, "id: ") {
+			t.Errorf("the present objects: %q", first)
 		}
 	})
 }

@@ -156,7 +156,6 @@ func serveAPI(ctx context.Context, g *errgroup.Group, listen string, config apis
 	}
 	if serving != nil {
 		options.TLS = serving.Config()
-		g.Go(func() error { return serving.Run(ctx) })
 	}
 	if config.Passthrough.Enabled() {
 		target, transport, err := kube.Upstream(up.config)
@@ -168,6 +167,9 @@ func serveAPI(ctx context.Context, g *errgroup.Group, listen string, config apis
 	known := discovery.New(p.redis, served(set), discovery.Options{Scope: scope(config.Passthrough)}, p.log)
 	options.Discovery = known
 	server := apiserver.New(set, p.redis, options, p.log)
+	if serving != nil {
+		g.Go(func() error { return serving.Run(ctx) })
+	}
 	g.Go(func() error { return guard.Run(ctx) })
 	g.Go(func() error { return known.Run(ctx) })
 	g.Go(func() error { return set.Run(ctx) })

@@ -180,6 +180,7 @@ func (f *follower) show(entry object.FeedEntry) reload {
 	f.seen[d.lineage] = d.newest
 	root := d.root(f.resource)
 	f.remember(root)
+	f.kept.letGo()
 	f.Mirror.show(shown{root: root, read: d.last})
 	if f.onPublish != nil {
 		f.onPublish(root)

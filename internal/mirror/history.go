@@ -40,9 +40,8 @@ type step struct {
 	newest    object.Version // of all changes up to this step
 	weight    int64
 	at        time.Time
-	dropped   atomic.Bool   // the history no longer keeps it
-	moved     chan struct{} // closed when next or err is set
-	next      *step
+	moved     chan struct{}        // closed when next or err is set
+	next      atomic.Pointer[step] // nil once the history does not keep what comes next
 	err       error
 }
 
@@ -54,6 +53,7 @@ type history struct {
 	steps  []*step // oldest first; the first one has been taken: nothing before it can be told
 	start  object.Version
 	root   *Root // the present one
+	edge   *step // the youngest that is dropped: who stands there is still in time
 	weight int64
 }
 
@@ -67,7 +67,7 @@ func (h *history) restart(root *Root, start object.Version) {
 	defer h.mu.Unlock()
 	h.end(fmt.Errorf("the changes of %v have to be read anew: %w", root.Resource, object.ErrExpired))
 	h.steps = []*step{{freshness: root.Freshness, newest: start, at: time.Now(), moved: make(chan struct{})}}
-	h.start, h.root, h.weight = start, root, 0
+	h.start, h.root, h.edge, h.weight = start, root, nil, 0
 }
 
 // end ends all watchers.
@@ -96,6 +96,9 @@ func (h *history) extend(root *Root, events []Event, keepBytes int64, keepFor ti
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	last := h.steps[len(h.steps)-1]
+	if len(events) > 0 && !events[0].Version.Newer(last.freshness.Streamed) {
+		return false // readers were told that everything up to there is known
+	}
 	s := &step{events: events, freshness: root.Freshness, newest: last.newest, at: time.Now(), moved: make(chan struct{}), weight: 256}
 	for i := range events {
 		if !events[i].Version.Newer(s.newest) {
@@ -105,18 +108,22 @@ func (h *history) extend(root *Root, events []Event, keepBytes int64, keepFor ti
 		s.weight += events[i].weight()
 	}
 	h.steps, h.weight, h.root = append(h.steps, s), h.weight+s.weight, root
+	last.next.Store(s)
 	h.trim(keepBytes, s.at.Add(-keepFor))
-	last.next = s
 	close(last.moved)
 	return true
 }
 
-// trim drops the oldest steps; the newest stays.
+// trim drops the oldest steps; the newest stays. It cuts the chain behind them, so that a
+// watcher who is slow, or writes for long, holds nothing but its own step.
 func (h *history) trim(keepBytes int64, since time.Time) {
 	n := 0
 	for n < len(h.steps)-1 && (h.weight > keepBytes || len(h.steps)-n > maxSteps || h.steps[n].at.Before(since)) {
 		h.weight -= h.steps[n].weight
-		h.steps[n].dropped.Store(true)
+		if h.edge != nil {
+			h.edge.next.Store(nil)
+		}
+		h.edge = h.steps[n]
 		n++
 	}
 	if n == 0 {
@@ -206,8 +213,8 @@ func (c *Cursor) Next(ctx context.Context) (Batch, error) {
 	if c.step.err != nil {
 		return Batch{}, c.step.err
 	}
-	next := c.step.next
-	if next.dropped.Load() {
+	next := c.step.next.Load()
+	if next == nil {
 		return Batch{}, fmt.Errorf("the watcher is too slow: %w", object.ErrExpired)
 	}
 	c.step = next

@@ -95,6 +95,7 @@ type Mirror struct {
 	history history
 	kept    kept
 	tails   tails
+	nudged  atomic.Int64 // when the stream was last asked to move on, Unix ns
 
 	// The rest is Run's own.
 	loads  int                       // how many loads were begun

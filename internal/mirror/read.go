@@ -27,8 +27,8 @@ type shown struct {
 	changed chan struct{}
 }
 
-// Root returns the state to read from, nil before the first. It is not older than
-// what any earlier call returned.
+// Root returns the state to read from, nil before the first. Within one lineage it is
+// not older than what any earlier call returned.
 func (m *Mirror) Root() *Root { return m.shown.Load().root }
 
 // show wakes those who wait.
@@ -55,7 +55,11 @@ func (m *Mirror) await(ctx context.Context, enough func(*shown) bool) (*Root, er
 	}
 }
 
-var errBehind = errors.New("the mirror lags behind the feed")
+var (
+	errBehind  = errors.New("the mirror lags behind the feed")
+	errReading = errors.New("the snapshot is read again")
+	errLost    = errors.New("redis lost what was read")
+)
 
 // Latest returns a state that is not older than what Redis held when it was called,
 // whichever replica is asked: reads through several never go back in time. If that
@@ -67,12 +71,18 @@ func (m *Mirror) Latest(ctx context.Context) (*Root, error) {
 	if root == nil {
 		return nil, object.ErrNotSynced
 	}
-	if err := m.Err(); err != nil {
-		return root, err
+	switch status := m.Status(); {
+	case status.Err != nil:
+		return root, status.Err
+	case status.Phase != PhaseFollowing: // it may take long
+		return root, errReading
 	}
 	tail, err := m.tails.read(ctx, m.feed.Tail)
 	if err != nil {
 		return m.Root(), fmt.Errorf("ask where the feed of %v ends: %w", m.resource, err)
+	}
+	if s := m.shown.Load(); compareID(tail, s.root.ID) < 0 {
+		return s.root, errLost
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errBehind)
 	defer cancel()
@@ -95,7 +105,7 @@ func (m *Mirror) NotOlderThan(ctx context.Context, version object.Version) (*Roo
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, ErrTooNew)
 	defer cancel()
 	// A quiet resource's position moves about once a minute: have it moved.
-	nudge := time.AfterFunc(patience/10, func() { m.options.OnBehind(ctx, m.resource) })
+	nudge := time.AfterFunc(patience/10, func() { m.nudge(ctx) })
 	defer nudge.Stop()
 	return m.await(ctx, func(s *shown) bool { return !version.Newer(s.root.Freshness.Streamed) })
 }
@@ -151,6 +161,14 @@ func (m *Mirror) Changes(ctx context.Context, after object.Version) (*Cursor, er
 		return nil, err
 	}
 	return m.history.after(after)
+}
+
+// nudge has the stream's position moved on, once a second however many wait.
+func (m *Mirror) nudge(ctx context.Context) {
+	last, now := m.nudged.Load(), time.Now().UnixNano()
+	if now-last >= int64(time.Second) && m.nudged.CompareAndSwap(last, now) {
+		m.options.OnBehind(ctx, m.resource)
+	}
 }
 
 // tails asks Redis where the feed ends, once for all who ask at the same time.
@@ -238,7 +256,14 @@ func (k *kept) put(root *Root) {
 	k.roots = append(k.roots, keptRoot{root, time.Now()})
 }
 
-// expire lets go of what nobody has used for long. It needs mu.
+// letGo lets go of what nobody has used for long.
+func (k *kept) letGo() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.expire()
+}
+
+// expire is letGo; it needs mu.
 func (k *kept) expire() {
 	since := time.Now().Add(-keepRootsFor)
 	k.roots = slices.DeleteFunc(k.roots, func(kept keptRoot) bool { return kept.used.Before(since) })
@@ -253,6 +278,6 @@ func (m *Mirror) FresherThan(ctx context.Context, age, patience time.Duration) (
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errBehind)
 	defer cancel()
-	m.options.OnBehind(ctx, m.resource)
+	m.nudge(ctx)
 	return m.await(ctx, func(s *shown) bool { return time.Since(s.root.Freshness.StreamedAt) <= age })
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,10 +54,10 @@ func TestLatest(t *testing.T) {
 // Many who ask at the same time cost Redis one question.
 func TestTailsAreAskedOnceForMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tails, asked := tails{turn: make(chan struct{}, 1)}, 0
+		var asked atomic.Int64
+		tails := tails{turn: make(chan struct{}, 1)}
 		ask := func(context.Context) (object.LogID, error) {
-			asked++
-			now := asked
+			now := asked.Add(1)
 			time.Sleep(time.Millisecond)
 			return object.LogID(fmt.Sprint(now)), nil
 		}
@@ -68,8 +70,8 @@ func TestTailsAreAskedOnceForMany(t *testing.T) {
 		}
 		synctest.Wait()
 		time.Sleep(time.Second)
-		if asked > 2 || len(ids) != 100 {
-			t.Errorf("%d questions, %d answers", asked, len(ids))
+		if asked.Load() > 2 || len(ids) != 100 {
+			t.Errorf("%d questions, %d answers", asked.Load(), len(ids))
 		}
 		// An answer that was on its way when somebody asked is not for that one.
 		first := make(chan object.LogID, 1)
@@ -130,6 +132,59 @@ func TestSlowWatcherIsEnded(t *testing.T) {
 	})
 }
 
+// What a slow watcher holds is its own step, and not all that came after it.
+func TestSlowWatcherHoldsNothing(t *testing.T) {
+	root := &Root{Resource: pods, contents: newContents()}
+	h := &history{}
+	h.restart(root, "1")
+	slow, err := h.after("1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	freed := make(chan struct{}, 1000)
+	for v := 2; v < 500; v++ {
+		o := &Object{Body: make([]byte, 1<<10)}
+		runtime.AddCleanup(o, func(struct{}) { freed <- struct{}{} }, struct{}{})
+		event := Event{Type: object.Modified, Version: object.Version(fmt.Sprint(v)), Object: o, Before: o}
+		if !h.extend(root, []Event{event}, 8<<10, time.Minute) {
+			t.Fatal("the history did not go on")
+		}
+	}
+	runtime.GC()
+	for n := 0; n < 400; n++ {
+		select {
+		case <-freed:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%d of 498 objects are free", n)
+		}
+	}
+	if _, err := slow.Next(t.Context()); !errors.Is(err, object.ErrExpired) {
+		t.Error(err)
+	}
+}
+
+// A change that comes after readers were told that everything up to it is known
+// makes them read anew.
+func TestLateChangesAreNotLost(t *testing.T) {
+	story(t, func(t *testing.T, feed *fakeFeed, m *Mirror) {
+		feed.put("5", "a/x")
+		defer run(m)()
+		time.Sleep(time.Second)
+		feed.put("50")
+		time.Sleep(time.Second)
+		cursor, err := m.Changes(t.Context(), "50")
+		if err != nil {
+			t.Fatal(err)
+		}
+		late := entryOf("one", "50")
+		late.Changes = entryOf("one", "40", "a/y").Changes
+		feed.publish(late, nil)
+		if _, err := cursor.Next(t.Context()); !errors.Is(err, object.ErrExpired) {
+			t.Errorf("the watcher was told %v", err)
+		}
+	})
+}
+
 // Watchers of a mirror that ends are told.
 func TestCursorEndsWithTheMirror(t *testing.T) {
 	story(t, func(t *testing.T, feed *fakeFeed, m *Mirror) {
@@ -186,6 +241,13 @@ func TestKeptStates(t *testing.T) {
 			t.Errorf("%v, %v", root, err)
 		}
 		time.Sleep(keepRootsFor + time.Second)
+		feed.put("7", "a/z")
+		time.Sleep(time.Second)
+		m.kept.mu.Lock()
+		if n := len(m.kept.roots); n != 0 {
+			t.Errorf("%d states are kept although nobody reads them", n)
+		}
+		m.kept.mu.Unlock()
 		if _, err := m.Exact(t.Context(), "5"); !errors.Is(err, object.ErrExpired) {
 			t.Errorf("after %v: %v", keepRootsFor, err)
 		}

@@ -135,7 +135,7 @@ func (r *Root) After(namespace, path string) iter.Seq[*Object] {
 // newest is the version from which on all changes will be told: a mirror may have
 // loaded objects that are newer than the position says.
 func (r *Root) newest() object.Version {
-	newest := reached(r.Freshness).Newest(r.Barrier)
+	newest := r.Freshness.Streamed.Newest(r.Barrier)
 	for o := range r.All("") {
 		newest = newest.Newest(o.Version)
 	}

@@ -1,9 +1,8 @@
 package mirror
 
 import (
-	"math/bits"
-
-	"github.com/cespare/xxhash/v2"
+	"crypto/sha256"
+	"encoding/binary"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
@@ -18,18 +17,19 @@ func (s Sum) Add(other Sum) Sum { return Sum{s[0] + other[0], s[1] + other[1]} }
 
 func (s Sum) minus(other Sum) Sum { return Sum{s[0] - other[0], s[1] - other[1]} }
 
-// sumOf is the sum of one object.
+// sumOf is the sum of one object. Whoever writes objects must not be able to make two
+// of the same sum, hence a cryptographic hash.
 func sumOf(text string, body, cells []byte) Sum {
-	a, b := xxhash.Sum64(body), xxhash.Sum64String(text)^bits.RotateLeft64(xxhash.Sum64(cells), 29)
-	return Sum{mix(a ^ bits.RotateLeft64(b, 32)), mix(a + 0x9e3779b97f4a7c15*b)}
-}
-
-// mix spreads x's bits (splitmix64's last step), so that sums of many hold as much
-// as sums of few.
-func mix(x uint64) uint64 {
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
+	h := sha256.New()
+	var lengths [16]byte
+	binary.LittleEndian.PutUint64(lengths[:], uint64(len(text)))
+	binary.LittleEndian.PutUint64(lengths[8:], uint64(len(cells)))
+	h.Write(lengths[:]) // a hash never fails
+	h.Write([]byte(text))
+	h.Write(cells)
+	h.Write(body)
+	sum := h.Sum(nil)
+	return Sum{binary.LittleEndian.Uint64(sum), binary.LittleEndian.Uint64(sum[8:])}
 }
 
 // Scope is what is known of all objects of a namespace, or of a whole Root.

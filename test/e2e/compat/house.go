@@ -111,6 +111,11 @@ func (h *house) startKRM(ctx context.Context) (err error) {
 		return err
 	}
 	krm := process.Krm{Binary: h.cfg.krm, Redis: h.redis.Addr(), Logs: h.dir}
+	pki := filepath.Join(h.cfg.clusterDir, "pki") // its certificate is for all of 127.0.0.1
+	serving := []string{
+		"--auth=kubernetes", "--kubeconfig=" + h.truth.kubeconfig,
+		"--tls-cert-file=" + filepath.Join(pki, "apiserver.crt"), "--tls-private-key-file=" + filepath.Join(pki, "apiserver.key"),
+	}
 	resources := "--resource=" + strings.Join(watched(), ",")
 	kubeconfig := "--kubeconfig=" + h.truth.kubeconfig
 	for _, start := range []struct {
@@ -120,8 +125,8 @@ func (h *house) startKRM(ctx context.Context) (err error) {
 		{"streamer", []string{kubeconfig, resources}},
 		{"verifier", []string{kubeconfig, resources}},
 		{"aggregator", []string{resources}},
-		{"apiserver", nil},
-		{"apiserver", nil},
+		{"apiserver", serving},
+		{"apiserver", serving},
 	} {
 		port, err := process.FreePort()
 		if err != nil {
@@ -129,7 +134,7 @@ func (h *house) startKRM(ctx context.Context) (err error) {
 		}
 		spec := krm.Spec(start.role, port, start.args...)
 		if start.role == "apiserver" {
-			h.replicas = append(h.replicas, fmt.Sprintf("http://127.0.0.1:%d", port))
+			h.replicas = append(h.replicas, fmt.Sprintf("https://127.0.0.1:%d", port))
 			spec.Name = fmt.Sprintf("apiserver-%d", len(h.replicas))
 			spec.Log = h.path(spec.Name + ".log")
 		}
@@ -140,22 +145,24 @@ func (h *house) startKRM(ctx context.Context) (err error) {
 		h.krm = append(h.krm, keeper)
 	}
 	for _, replica := range h.replicas {
-		if err := process.Poll(ctx, time.Minute, "KRM to serve everything", func(ctx context.Context) error { return ready(ctx, replica) }); err != nil {
+		if err := process.Poll(ctx, time.Minute, "KRM to serve everything", func(ctx context.Context) error { return h.ready(ctx, replica) }); err != nil {
 			return err
 		}
 	}
 	h.say("KRM serves %d resources at %s", len(watched()), strings.Join(h.replicas, " and "))
-	h.second, err = newSide("krm", &rest.Config{Host: h.replicas[0]}, h.dir)
+	config := rest.CopyConfig(h.truth.config) // with the same credentials
+	config.Host = h.replicas[0]
+	h.second, err = newSide("krm", config, h.dir)
 	return err
 }
 
 // ready returns nil once the replica's /readyz says so.
-func ready(ctx context.Context, replica string) error {
+func (h *house) ready(ctx context.Context, replica string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, replica+"/readyz", nil)
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := h.truth.http.Do(request)
 	if err != nil {
 		return err
 	}

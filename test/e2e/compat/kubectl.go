@@ -103,7 +103,10 @@ func (h *house) kubectl(ctx context.Context, c command, s *side, stop time.Durat
 	if faults.Len() > 0 {
 		text += "(stderr)\n" + faults.String()
 	}
-	return output{text: strings.ReplaceAll(text, s.config.Host, "https://address"), failed: err != nil && stop == 0, bare: out.Len() == 0}
+	for _, address := range []string{s.config.Host, h.truth.config.Host} { // events name the API server's
+		text = strings.ReplaceAll(text, address, "https://address")
+	}
+	return output{text: text, failed: err != nil && stop == 0, bare: out.Len() == 0}
 }
 
 // judge says what is wrong with the two outputs of a command; "" is nothing.

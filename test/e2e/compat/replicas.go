@@ -29,7 +29,7 @@ const (
 )
 
 // alternator is one address that sends every request to the next replica.
-func alternator(replicas []string) (*httptest.Server, error) {
+func alternator(replicas []string, transport http.RoundTripper) (*httptest.Server, error) {
 	var targets []*url.URL
 	for _, replica := range replicas {
 		target, err := url.Parse(replica)
@@ -40,25 +40,26 @@ func alternator(replicas []string) (*httptest.Server, error) {
 	}
 	var number atomic.Int64
 	return httptest.NewServer(&httputil.ReverseProxy{
-		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(targets[int(number.Add(1))%len(targets)]) },
-		FlushInterval: -1,
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(targets[int(number.Add(1))%len(targets)]) },
+		Transport: transport, FlushInterval: -1,
 	}), nil
 }
 
 // replicasPart reads through one address in front of both replicas while objects change.
 func replicasPart(ctx context.Context, h *house, r *result) error {
-	replicas := h.replicas
 	if h.cfg.second != "krm" {
 		return errors.New("only KRM has two replicas here")
 	}
-	server, err := alternator(replicas)
+	transport, err := rest.TransportFor(h.second.config) // it brings the suite's credentials
+	if err != nil {
+		return err
+	}
+	server, err := alternator(h.replicas, transport)
 	if err != nil {
 		return err
 	}
 	defer server.Close()
-	config := rest.CopyConfig(h.second.config)
-	config.Host = server.URL
-	both, err := newSide("alternating", config, h.dir)
+	both, err := newSide("alternating", &rest.Config{Host: server.URL}, h.dir)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ const requestTries = 3
 type request struct {
 	path   string // may hold {rv}, {rv-gadgets}, {token} and {token-gadgets}
 	accept string
+	token  string // of somebody else than the suite; "" for the suite itself
 	gzip   bool
 	bare   bool // only the HTTP status is compared: nobody reads more of it
 	loose  bool // the wording of the error may differ; its status, reason and type may not
@@ -39,13 +40,20 @@ func (r request) String() string {
 	if r.gzip {
 		text += " gzip"
 	}
+	if r.token != "" {
+		text += " with a token of " + map[bool]string{true: "nobody", false: "shop/clerk"}[r.token == "nonsense"]
+	}
 	return text
 }
 
 // requestsPart sends every request to both addresses.
 func requestsPart(ctx context.Context, h *house, r *result) error {
 	var chosen []request
-	for _, q := range requests(h.world) {
+	token, err := clerkToken(ctx, h.truth.config)
+	if err != nil {
+		return err
+	}
+	for _, q := range append(requests(h.world), authRequests(token)...) {
 		if strings.Contains(q.String(), h.cfg.only) {
 			chosen = append(chosen, q)
 		}
@@ -58,7 +66,7 @@ func requestsPart(ctx context.Context, h *house, r *result) error {
 			}
 			r.requests.total++
 			if err := e.check(ctx, h.second); err != nil {
-				r.fault("%s %s: %v", e.method, e.path, err)
+				r.fault("%v: %v", e, clip(err.Error()))
 				continue
 			}
 			r.requests.equal++
@@ -122,6 +130,11 @@ func (r request) run(ctx context.Context, s *side) (string, error) {
 	path, err := resolve(ctx, s, r.path)
 	if err != nil {
 		return "", err
+	}
+	if r.token != "" {
+		if s, err = s.as(r.token); err != nil {
+			return "", err
+		}
 	}
 	got, err := s.ask(ctx, http.MethodGet, path, r.header())
 	if err != nil {

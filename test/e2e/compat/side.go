@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -77,12 +78,12 @@ func (s *side) ask(ctx context.Context, method, path string, header http.Header)
 	}
 	response, err := s.http.Do(request)
 	if err != nil {
-		return answer{}, fmt.Errorf("ask %s: %w (%v)", s.name, err, context.Cause(ctx))
+		return answer{}, fmt.Errorf("ask %s: %w", s.name, errors.Join(err, context.Cause(ctx)))
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return answer{}, fmt.Errorf("read the answer of %s to %s: %w (%v)", s.name, clip(path), err, context.Cause(ctx))
+		return answer{}, fmt.Errorf("read the answer of %s to %s: %w", s.name, clip(path), errors.Join(err, context.Cause(ctx)))
 	}
 	return answer{path: path, status: response.StatusCode, header: response.Header, body: body}, nil
 }

@@ -247,8 +247,11 @@ func watchRequests() (all []request) {
 		"/api/v1/nosuch?watch=1&timeoutSeconds=1", "/api/v1/namespaces/hollow/pods?watch=1&timeoutSeconds=1"+initial,
 		oneLone+"?watch=1&timeoutSeconds=1",
 	)
-	for _, accept := range []string{asProtobuf, likeClient, asTable, likeKubectl, asMeta, asMetaProto, asYAML, "text/plain", asMetaList, "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"} {
+	for _, accept := range []string{asProtobuf, likeClient, asTable, likeKubectl, asMeta, asMetaProto, asMetaList, "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"} {
 		all = append(all, request{path: list("&resourceVersion=0"), accept: accept})
+	}
+	for _, accept := range []string{asYAML, "text/plain"} {
+		all = append(all, request{path: list("&resourceVersion=0"), accept: accept, loose: true})
 	}
 	for _, accept := range []string{asProtobuf, asTable, asMetaProto} {
 		all = append(all, request{path: list(initial), accept: accept}, request{path: list("&resourceVersion=1"), accept: accept})
