@@ -234,6 +234,9 @@ func (s *site) dump(method, target string, header ...string) string {
 	return strings.ReplaceAll(b.String(), "\r\n", "\n") + "\n"
 }
 
+// secret is always the same, so that tags are.
+func secret(context.Context) ([]byte, error) { return []byte("the same for all"), nil }
+
 // visit runs f in a bubble, with a site that has been running for a minute.
 func visit(t *testing.T, f func(t *testing.T, s *site)) {
 	synctest.Test(t, func(t *testing.T) {
@@ -241,7 +244,7 @@ func visit(t *testing.T, f func(t *testing.T, s *site)) {
 		redis := newFakeRedis()
 		set := mirror.NewSet(redis, func(r object.Resource) mirror.Feed { return redis.feeds[r.String()] }, mirror.Options{}, slog.New(slog.DiscardHandler))
 		logs := new(strings.Builder)
-		s := &site{redis: redis, logs: logs, server: New(set, redis, Options{}, slog.New(slog.NewTextHandler(logs, nil)))}
+		s := &site{redis: redis, logs: logs, server: New(set, redis, Options{Secret: secret}, slog.New(slog.NewTextHandler(logs, nil)))}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
