@@ -97,7 +97,7 @@ func (o offer) choose(r *http.Request) ([]form, error) {
 
 // names are what the API server says that it accepts.
 func (o offer) names() []string {
-	if _, stream := o[mediaEvents]; stream {
+	if _, stream := o[mediaEvents]; stream && slices.Contains(o[mediaProtobuf], shapeObject) {
 		return []string{string(mediaJSON) + ";stream=watch", string(mediaProtobuf) + ";stream=watch"}
 	}
 	if len(o) == 1 {

@@ -131,14 +131,13 @@ const worthGzip = 128 << 10
 
 // zip is list, compressed. Runs of objects are compressed once and put together
 // again; where a run ends depends on the objects' names alone, so a change spoils its own run
-// and no other.
-func (e *encoder) zip(meta wire.ListMeta, objects []*mirror.Object) (wire.Member, error) {
+// and no other. length is that of the text.
+func (e *encoder) zip(meta wire.ListMeta, objects []*mirror.Object) (member wire.Member, length int, err error) {
 	var chunks []wire.Chunk
-	length := 0
 	for run := range runs(objects) {
 		chunk, err := e.chunk(run)
 		if err != nil {
-			return wire.Member{}, err
+			return member, 0, err
 		}
 		chunks = append(chunks, chunk)
 		length += int(chunk.Length)
@@ -153,7 +152,7 @@ func (e *encoder) zip(meta wire.ListMeta, objects []*mirror.Object) (wire.Member
 		zipped.Chunk(chunk)
 	}
 	zipped.Literal([]byte(tail))
-	return zipped.Finish(), nil
+	return zipped.Finish(), length + len(head) + len(tail), nil
 }
 
 func (e *encoder) chunk(run []*mirror.Object) (wire.Chunk, error) {

@@ -201,11 +201,13 @@ func (a *API) encodeList(q *request, f form, p page) (*reply, error) {
 	e := a.encoder(q, f, p.root)
 	asStored := f.shape != shapeTable && !f.pretty && f.media != mediaYAML && q.projection.Empty()
 	if asStored && acceptsGzip(q.Request) && size(p.objects) >= worthGzip {
-		member, err := e.zip(p.meta, p.objects)
+		member, length, err := e.zip(p.meta, p.objects)
 		if err != nil {
 			return nil, err
 		}
-		return zipped(f, member), nil
+		if length >= worthGzip {
+			return zipped(f, member), nil
+		}
 	}
 	t, err := e.list(p.meta, columnsOf(p.root), p.objects)
 	if err != nil {

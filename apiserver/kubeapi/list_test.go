@@ -136,7 +136,7 @@ func TestVersions(t *testing.T) {
 		want("resourceVersion=101", "103", "a/x@103", "a/y@102")
 		want("resourceVersion=0", "103", "a/x@103", "a/y@102")
 		want("resourceVersion=0&limit=1", "103", "a/x@103", "a/y@102") // any state is answered whole
-		want("resourceVersion=101&resourceVersionMatch=NotOlderThan&limit=1", "103", "a/x@103", "a/y@102")
+		want("resourceVersion=101&resourceVersionMatch=NotOlderThan&limit=1", "103", "a/x@103")
 		want("orderBy=-metadata.name", "103", "a/y@102", "a/x@103")
 		want("krm.io/fieldSelector=spec.containers[*].image%3Dnginx:102", "103", "a/y@102")
 		want("fieldSelector=status.phase%3DPending", "103")

@@ -169,15 +169,13 @@ func (q *request) exact() bool {
 		o.ResourceVersionMatch == "" && o.Limit > 0 && o.ResourceVersion != "" && o.ResourceVersion != "0"
 }
 
-// limit is how many objects a page holds; 0 is all. As at the API server there are
-// pages only of a certain state: one that may be any is answered whole.
+// limit is how many objects a page holds; 0 is all. A list of any state, whichever
+// that is, comes whole, as at the API server.
 func (q *request) limit() int {
-	o := q.options
-	anyState := o.ResourceVersion == "0" || o.ResourceVersion != "" && o.Continue == "" && !q.exact()
-	if o.Limit <= 0 || anyState {
+	if q.options.Limit <= 0 || q.options.ResourceVersion == "0" {
 		return 0
 	}
-	return int(o.Limit)
+	return int(q.options.Limit)
 }
 
 // timeout reads the parameter of that name, which bounds what is no watch; 0 is no bound.

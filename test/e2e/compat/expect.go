@@ -66,6 +66,15 @@ func expectations() (all []expectation) {
 	for _, path := range []string{oneLone + "?resourceVersion=abc", shopPods + "?watch=1&timeoutSeconds=1&resourceVersion=abc", shopPods + "?resourceVersion=00"} {
 		all = append(all, expectation{method: http.MethodGet, path: path, status: []int{400}, reason: "BadRequest"})
 	}
+	accepting := func(path, accept string, status int, reason string) {
+		all = append(all, expectation{method: http.MethodGet, path: path, header: http.Header{"Accept": {accept}}, status: []int{status}, reason: reason})
+	}
+	accepting(oneLone, "application/*", 200, "") // the API server takes */* alone
+	accepting(shopPods, "application/json;as=Table;v=v1beta1;g=meta.k8s.io", 406, "NotAcceptable")
+	accepting("/version", asProtobuf, 406, "NotAcceptable") // there as protobuf
+	accepting(shopPods+"?watch=1&timeoutSeconds=1&resourceVersion=0", asMetaList, 200, "") // there nothing comes
+	// There such a watch stays silent.
+	all = append(all, expectation{method: http.MethodGet, path: shopPods + "?watch=1&timeoutSeconds=1&resourceVersion=99999999", status: []int{504}, reason: "Timeout"})
 	// Without pass-through there are no subresources.
 	for _, path := range []string{oneLone + "/log", oneLone + "/status", "/apis/apps/v1/namespaces/shop/deployments/web/scale"} {
 		all = append(all, expectation{method: http.MethodGet, path: path, status: []int{404}, reason: "NotFound"})

@@ -9,7 +9,11 @@ import (
 )
 
 // plantedChurn is how long the informers follow spoiled servers.
-const plantedChurn = 8 * time.Second
+const plantedChurn = 15 * time.Second
+
+// plantAfter is how old an informer's watch is before an event is swallowed: what is
+// missing shortly after a list may have been overtaken.
+const plantAfter = excuse + time.Second
 
 // plantedPart puts a proxy that spoils answers in front of the second side: each part of
 // the suite must report each fault.
@@ -53,7 +57,7 @@ func plantedPart(ctx context.Context, h *house, r *result) error {
 // which parts found it.
 func (h *house) plantedAnswers(ctx context.Context, what plant) (map[string]bool, error) {
 	found := map[string]bool{}
-	server, spoiled, err := newPlanter(h.second, what, "lone-07", h.dir)
+	server, spoiled, err := newPlanter(h.second, what, "lone-07", 0, h.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +82,7 @@ func (h *house) plantedAnswers(ctx context.Context, what plant) (map[string]bool
 	watches := []request{{path: shopPods + "?watch=1&timeoutSeconds=1&resourceVersion=0"}}
 	compareRequests(ctx, h.truth, h.second, watches, bad)
 	compareRequests(ctx, h.truth, spoiled, watches, note(partRequests))
-	stage, spoiledStage, err := newPlanter(h.second, what, "actor-1", h.dir)
+	stage, spoiledStage, err := newPlanter(h.second, what, "actor-1", 0, h.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +96,7 @@ func (h *house) plantedAnswers(ctx context.Context, what plant) (map[string]bool
 func (h *house) plantedInformers(ctx context.Context) (map[plant]bool, error) {
 	servers := []*side{h.truth, h.second}
 	for _, what := range plants() {
-		server, spoiled, err := newPlanter(h.second, what, "churn-03", h.dir)
+		server, spoiled, err := newPlanter(h.second, what, "churn-03", plantAfter, h.dir)
 		if err != nil {
 			return nil, err
 		}

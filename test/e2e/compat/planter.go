@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/client-go/rest"
 )
@@ -23,7 +24,7 @@ type plant string
 const (
 	alter   plant = "alter"   // one field is another, everywhere
 	omit    plant = "omit"    // the object is missing, everywhere
-	swallow plant = "swallow" // the first event of each watch about the object is missing
+	swallow plant = "swallow" // one event of each watch about the object is missing
 )
 
 func plants() []plant { return []plant{alter, omit, swallow} }
@@ -32,11 +33,12 @@ func plants() []plant { return []plant{alter, omit, swallow} }
 type planter struct {
 	plant plant
 	name  string
+	after time.Duration // how old a watch is before an event is swallowed
 }
 
 // newPlanter starts a planter in front of s. It understands JSON alone, so that is
 // all it asks for.
-func newPlanter(s *side, what plant, name, dir string) (*httptest.Server, *side, error) {
+func newPlanter(s *side, what plant, name string, after time.Duration, dir string) (*httptest.Server, *side, error) {
 	target, err := url.Parse(s.config.Host)
 	if err != nil {
 		return nil, nil, err
@@ -45,7 +47,7 @@ func newPlanter(s *side, what plant, name, dir string) (*httptest.Server, *side,
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &planter{plant: what, name: name}
+	p := &planter{plant: what, name: name, after: after}
 	server := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
@@ -118,7 +120,7 @@ func (c closer) Close() error {
 
 func (p *planter) spoilFrames(out io.Writer, in io.Reader) error {
 	frames := bufio.NewReader(in)
-	swallowed := false
+	swallowed, begun := false, time.Now()
 	for {
 		line, err := frames.ReadBytes('\n')
 		if err != nil {
@@ -132,7 +134,7 @@ func (p *planter) spoilFrames(out io.Writer, in io.Reader) error {
 			return fmt.Errorf("read a frame: %w", err)
 		}
 		if frame.Type != "BOOKMARK" && frame.Type != "ERROR" && p.about(frame.Object) {
-			if p.plant == omit || p.plant == swallow && !swallowed {
+			if p.plant == omit || p.plant == swallow && !swallowed && time.Since(begun) >= p.after {
 				swallowed = true
 				continue
 			}

@@ -180,7 +180,6 @@ func acceptRequests() (all []request) {
 		{path: "/apis/batch/v1/namespaces/billing/jobs", accept: asTable},
 		{path: "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers", accept: asTable},
 		{path: "/api/v1/namespaces/shop/pods/no-such", accept: asTable},
-		{path: shopPods, accept: "application/json;as=Table;v=v1beta1;g=meta.k8s.io"},
 		{path: shopPods, accept: "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io"},
 		{path: shopPods, accept: "application/json;as=Table;v=v9;g=meta.k8s.io"},
 		{path: shopPods, accept: "application/json;as=Nonsense;v=v1;g=meta.k8s.io"},
@@ -197,7 +196,6 @@ func acceptRequests() (all []request) {
 		{path: oneLone, accept: asYAML},
 		{path: shopPods, accept: asYAML},
 		{path: oneLone, accept: "*/*"},
-		{path: oneLone, accept: "application/*"},
 		{path: oneLone, accept: "text/html,application/xhtml+xml,*/*;q=0.8"},
 		{path: oneLone, accept: "text/plain", loose: true},
 		{path: shopPods, accept: "application/xml", loose: true},
@@ -207,7 +205,6 @@ func acceptRequests() (all []request) {
 		{path: oneLone, accept: "application/json;stream=watch"},
 		{path: oneLone, accept: "nonsense", loose: true},
 		{path: oneLone, accept: "application/json;charset=utf-8"},
-		{path: "/version", accept: asProtobuf},
 		{path: "/apis/apps/v1", accept: asProtobuf},
 	}...)
 }
