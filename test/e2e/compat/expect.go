@@ -71,7 +71,7 @@ func expectations() (all []expectation) {
 	}
 	accepting(oneLone, "application/*", 200, "") // the API server takes */* alone
 	accepting(shopPods, "application/json;as=Table;v=v1beta1;g=meta.k8s.io", 406, "NotAcceptable")
-	accepting("/version", asProtobuf, 406, "NotAcceptable") // there as protobuf
+	accepting("/version", asProtobuf, 406, "NotAcceptable")                                // there as protobuf
 	accepting(shopPods+"?watch=1&timeoutSeconds=1&resourceVersion=0", asMetaList, 200, "") // there nothing comes
 	// There such a watch stays silent.
 	all = append(all, expectation{method: http.MethodGet, path: shopPods + "?watch=1&timeoutSeconds=1&resourceVersion=99999999", status: []int{504}, reason: "Timeout"})

@@ -52,11 +52,6 @@ func openHouse(ctx context.Context, cfg config, p *progress) (*house, error) {
 	if h.world, err = newWorld(h.truth.config); err != nil {
 		return h, err
 	}
-	h.running.Go(func() {
-		if err := keepNodes(ctx, h.truth.config, h.say); err != nil {
-			h.say("%v", err)
-		}
-	})
 	if err := h.world.furnish(ctx); err != nil {
 		return h, err
 	}

@@ -238,13 +238,13 @@ func watchRequests() (all []request) {
 		list("&sendInitialEvents=true"), list("&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"), list("&sendInitialEvents=true&resourceVersionMatch=Exact&allowWatchBookmarks=true"),
 		list("&sendInitialEvents=false"), list("&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&resourceVersion={rv}"), list("&resourceVersionMatch=NotOlderThan"),
 		list("&resourceVersionMatch=Exact&resourceVersion={rv}"), list("&resourceVersion=1"), list("&limit=2"), list("&continue={token}"),
-		list("&labelSelector=a+in+(b"), list("&fieldSelector=nosuch%3D1"), list("&resourceVersion=99999999"),
+		list("&labelSelector=a+in+(b"), list("&fieldSelector=nosuch%3D1"),
 		shopPods+"?watch=true&timeoutSeconds=1&resourceVersion=0", "/api/v1/watch/namespaces/shop/pods?timeoutSeconds=1&resourceVersion=0",
 		shopGadgets+"?watch=1&timeoutSeconds=1"+initial, shopGadgets+"?watch=1&timeoutSeconds=1&resourceVersion=1", shopGadgets+"?watch=1&timeoutSeconds=1"+initial+"&fieldSelector=spec.colour%3Dred",
 		"/api/v1/nosuch?watch=1&timeoutSeconds=1", "/api/v1/namespaces/hollow/pods?watch=1&timeoutSeconds=1"+initial,
 		oneLone+"?watch=1&timeoutSeconds=1",
 	)
-	for _, accept := range []string{asProtobuf, likeClient, asTable, likeKubectl, asMeta, asMetaProto, asMetaList, "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"} {
+	for _, accept := range []string{asProtobuf, likeClient, asTable, likeKubectl, asMeta, asMetaProto, "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"} {
 		all = append(all, request{path: list("&resourceVersion=0"), accept: accept})
 	}
 	for _, accept := range []string{asYAML, "text/plain"} {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -79,8 +80,17 @@ func walkUnderWrites(ctx context.Context, w *world, s *side, path string) (strin
 	if err := clear(); err != nil {
 		return "", err
 	}
+	create := func(number int) error {
+		pod, err := pods.Create(ctx, newPod("stage", name(number), labels, "nobody"), metav1.CreateOptions{})
+		if err != nil {
+			return err
+		}
+		// Whoever reads a copy after a write of its own says which version it wants.
+		_, err = s.ask(ctx, http.MethodGet, "/api/v1/namespaces/stage/pods?resourceVersionMatch=NotOlderThan&resourceVersion="+pod.GetResourceVersion(), nil)
+		return err
+	}
 	for i := range 10 {
-		if _, err := pods.Create(ctx, newPod("stage", name(i), labels, "nobody"), metav1.CreateOptions{}); err != nil {
+		if err := create(i); err != nil {
 			return "", err
 		}
 	}
@@ -91,8 +101,7 @@ func walkUnderWrites(ctx context.Context, w *world, s *side, path string) (strin
 		if err := pods.Delete(ctx, name(8), metav1.DeleteOptions{GracePeriodSeconds: &none}); err != nil {
 			return err
 		}
-		_, err := pods.Create(ctx, newPod("stage", name(77), labels, "nobody"), metav1.CreateOptions{})
-		return err
+		return create(77)
 	})
 	if err != nil {
 		return "", err
