@@ -2,6 +2,7 @@ package kubeapi
 
 import (
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 
 	"github.com/kubernetes-resource-monitor/krm/apiserver/kubeapi/field"
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
@@ -10,8 +11,9 @@ import (
 // filter selects objects: those of the namespace that every part agrees to. It is
 // for one goroutine.
 type filter struct {
-	namespace string          // "": any
-	labels    labels.Selector // nil: any
+	namespace string           // "": any
+	labels    labels.Selector  // nil: any
+	mask      mirror.LabelMask // of labels that labels requires
 	fields    field.Selector
 	where     field.PathSelector
 	scratch   field.Object
@@ -26,7 +28,7 @@ func (f *filter) matches(o *mirror.Object) bool {
 	switch {
 	case f.namespace != "" && o.Key.Namespace != f.namespace:
 		return false
-	case f.labels != nil && !f.labels.Matches(&o.Labels):
+	case f.labels != nil && (!o.MayHave(f.mask) || !f.labels.Matches(&o.Labels)):
 		return false
 	case !f.fields.Empty():
 		f.scratch = field.Object{Namespace: o.Key.Namespace, Name: o.Key.Name, Node: o.Node, Body: o.Body}
@@ -39,6 +41,23 @@ func (f *filter) matches(o *mirror.Object) bool {
 
 // name is what the objects must be called, if the filter says so.
 func (f *filter) name() (string, bool) { return f.fields.Exact("metadata.name") }
+
+// selectLabels makes the filter take what selector selects; nil is everything.
+func (f *filter) selectLabels(selector labels.Selector) {
+	f.labels, f.mask = selector, 0
+	if selector == nil {
+		return
+	}
+	requirements, _ := selector.Requirements()
+	for _, r := range requirements {
+		switch values := r.ValuesUnsorted(); r.Operator() {
+		case selection.Equals, selection.DoubleEquals, selection.In:
+			if len(values) == 1 {
+				f.mask |= mirror.MaskOf(r.Key(), values[0])
+			}
+		}
+	}
+}
 
 // parseLabels returns nil for a selector of everything.
 func parseLabels(text string) (labels.Selector, error) {

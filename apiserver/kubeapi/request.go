@@ -69,7 +69,7 @@ func (q *request) parseList() (err error) {
 		return apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "ListOptions"}, "", faults)
 	}
 	if q.options.LabelSelector != nil && !q.options.LabelSelector.Empty() {
-		q.filter.labels = q.options.LabelSelector
+		q.filter.selectLabels(q.options.LabelSelector)
 	}
 	q.filter.namespace = q.namespace
 	selector := q.values.Get("fieldSelector")

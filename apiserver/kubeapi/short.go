@@ -112,9 +112,11 @@ func shortFilter(values url.Values, s shortPath) (namespace string, f filter, er
 		}
 	}
 	selector := values.Get("label_selector")
-	if f.labels, err = parseLabels(selector); err != nil {
+	wanted, err := parseLabels(selector)
+	if err != nil {
 		return "", f, BadRequest("parameter label_selector=%q: %v; accepted is any label selector, such as app=web,tier in (front,back),!canary", selector, err)
 	}
+	f.selectLabels(wanted)
 	var terms []string
 	for label, value := range map[string]string{"metadata.name": values.Get("name"), "spec.nodeName": values.Get("node")} {
 		if value != "" {

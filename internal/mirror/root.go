@@ -27,6 +27,7 @@ type Object struct {
 
 	path     string // Key.String(), by whose bytes a Root is ordered; Key's strings are parts of it
 	metadata span   // where Body tells its metadata
+	mask     LabelMask
 }
 
 // span is a part of a body.
@@ -67,7 +68,7 @@ func newObject(record object.Record, pods bool) (*Object, error) {
 	return &Object{
 		Key: object.ParseKey(path), UID: text[len(path) : len(path)+uid], Version: object.Version(text[len(text)-version:]),
 		SeenAt: record.SeenAt, Body: record.Body, Cells: record.Cells, Labels: found.labels, Node: found.node,
-		Sum: sumOf(text, record.Body, record.Cells), path: path, metadata: found.metadata,
+		Sum: sumOf(text, record.Body, record.Cells), path: path, metadata: found.metadata, mask: found.labels.mask(),
 	}, nil
 }
 
