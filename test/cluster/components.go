@@ -109,7 +109,7 @@ func componentArgs(name string, d Dir, ports Ports, extra []string) []string {
 			"--manage-nodes-with-annotation-selector=" + kwokSelector,
 			"--node-ip=127.0.0.1",
 			"--node-lease-duration-seconds=40", // without leases every node turns NotReady
-			"--v=WARN", // INFO writes a line for every heartbeat
+			"--v=WARN",                         // INFO writes a line for every heartbeat
 		}
 	default:
 		panic("BUG: no component is called " + name)
