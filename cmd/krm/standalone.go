@@ -149,7 +149,11 @@ func welcome(ctx context.Context, out io.Writer, flags standaloneFlags, set *mir
 	if host == "" || net.ParseIP(host).IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	address := "http://" + net.JoinHostPort(host, port)
+	scheme := "http://"
+	if flags.apiserver.Auth.TLS() {
+		scheme = "https://"
+	}
+	address := scheme + net.JoinHostPort(host, port)
 	program, server := os.Args[0], ""
 	if address != defaultServer {
 		server = " --server " + address
