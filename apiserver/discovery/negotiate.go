@@ -2,11 +2,12 @@ package discovery
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/munnerz/goautoneg"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubernetes-resource-monitor/krm/apiserver/headers"
 )
 
 // accepted is the form of an answer that a client takes.
@@ -161,21 +162,10 @@ func anyMatches(clauses []goautoneg.Accept, offers []offer) bool {
 	return false
 }
 
-// pretty returns the form of JSON that people get: who asks for it, and browsers and curl.
+// pretty returns the form of JSON that people get, if they ask.
 func pretty(r *http.Request, params map[string]string) form {
-	if params["pretty"] == "1" {
+	if headers.WantsPretty(r, params) {
 		return formPretty
-	}
-	if wish := r.URL.Query().Get("pretty"); wish != "" {
-		if yes, err := strconv.ParseBool(wish); err == nil && yes {
-			return formPretty
-		}
-		return formJSON
-	}
-	for _, agent := range []string{"curl", "Wget", "Mozilla/5.0"} {
-		if strings.HasPrefix(r.UserAgent(), agent) {
-			return formPretty
-		}
 	}
 	return formJSON
 }

@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubernetes-resource-monitor/krm/apiserver/headers"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
 
@@ -85,7 +86,7 @@ func (d *Discovery) write(w http.ResponseWriter, r *http.Request, path string, p
 		header.Set("Cache-Control", "public, immutable")
 		header.Set("Expires", time.Now().AddDate(1, 0, 0).UTC().Format(http.TimeFormat))
 	}
-	if matches(r.Header.Values("If-None-Match"), p.etag) {
+	if headers.HasTag(r, strconv.Quote(p.etag)) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
@@ -102,7 +103,7 @@ func (d *Discovery) write(w http.ResponseWriter, r *http.Request, path string, p
 	body := a.body
 	if a.gzipped != nil {
 		header.Add("Vary", "Accept-Encoding")
-		if acceptsGzip(r.Header.Values("Accept-Encoding")) {
+		if headers.AcceptsGzip(r) {
 			header.Set("Content-Encoding", "gzip")
 			body = a.gzipped
 		}
@@ -113,31 +114,6 @@ func (d *Discovery) write(w http.ResponseWriter, r *http.Request, path string, p
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // the client went away
 	}
-}
-
-// matches says whether If-None-Match names etag.
-func matches(header []string, etag string) bool {
-	for candidate := range strings.SplitSeq(strings.Join(header, ","), ",") {
-		candidate = strings.TrimSpace(candidate)
-		if candidate == "*" || strings.Trim(strings.TrimPrefix(candidate, "W/"), `"`) == etag {
-			return true
-		}
-	}
-	return false
-}
-
-// acceptsGzip reads Accept-Encoding as the API server does, and q=0 beside it.
-func acceptsGzip(header []string) bool {
-	for clause := range strings.SplitSeq(strings.Join(header, ","), ",") {
-		coding, params, _ := strings.Cut(clause, ";")
-		if strings.TrimSpace(coding) != "gzip" {
-			continue
-		}
-		weight, found := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q=")
-		q, err := strconv.ParseFloat(weight, 64)
-		return !found || err != nil || q > 0
-	}
-	return false
 }
 
 func unavailable(w http.ResponseWriter) {

@@ -4,11 +4,12 @@ import (
 	"cmp"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/munnerz/goautoneg"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubernetes-resource-monitor/krm/apiserver/headers"
 )
 
 // media is how an answer is written down.
@@ -84,7 +85,7 @@ func (o offer) choose(r *http.Request) ([]form, error) {
 		}
 		for _, m := range []media{mediaJSON, mediaYAML, mediaProtobuf, mediaEvents} { // the order for */*
 			if f, ok := o.take(m, clause); ok && !slices.Contains(forms, f) {
-				f.pretty = isPretty(r, clause.Params)
+				f.pretty = headers.WantsPretty(r, clause.Params)
 				forms = append(forms, f)
 			}
 		}
@@ -145,40 +146,4 @@ func (o offer) take(m media, clause goautoneg.Accept) (f form, ok bool) {
 		return f, false
 	}
 	return f, slices.Contains(o[m], f.shape)
-}
-
-// isPretty reads the wish for indented text: from the parameters, or from a user
-// agent that people type at.
-func isPretty(r *http.Request, params map[string]string) bool {
-	if params["pretty"] == "1" {
-		return true
-	}
-	if strings.Contains(r.URL.RawQuery, "pretty") {
-		if wish := r.URL.Query().Get("pretty"); wish != "" {
-			pretty, _ := strconv.ParseBool(wish)
-			return pretty
-		}
-	}
-	agent := r.UserAgent()
-	return strings.HasPrefix(agent, "curl") || strings.HasPrefix(agent, "Wget") || strings.HasPrefix(agent, "Mozilla/5.0")
-}
-
-// acceptsGzip says whether the answer may be compressed; what names gzip counts more
-// than what names anything (RFC 9110, 12.5.3).
-func acceptsGzip(r *http.Request) bool {
-	quality := map[string]float64{}
-	for _, header := range r.Header.Values("Accept-Encoding") {
-		for clause := range strings.SplitSeq(header, ",") {
-			name, params, _ := strings.Cut(clause, ";")
-			q := 1.0
-			if text, found := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q="); found {
-				q, _ = strconv.ParseFloat(text, 64)
-			}
-			quality[strings.TrimSpace(name)] = q
-		}
-	}
-	if q, named := quality["gzip"]; named {
-		return q > 0
-	}
-	return quality["*"] > 0
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubernetes-resource-monitor/krm/apiserver/headers"
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 )
 
@@ -89,23 +90,10 @@ func (a *API) unchanged(q *request, root *mirror.Root, scope mirror.Sum) bool {
 	}
 	tag := fmt.Sprintf(`W/"%x"`, sign(key, fmt.Appendf(nil, "%s\x00%x\x00%v\x00%s", root.Lineage, scope, f, q.Request.URL.RawQuery)))
 	q.Header("ETag", tag)
-	if !sameTag(q.Request.Header.Values("If-None-Match"), tag) {
+	if !headers.HasTag(q.Request, tag) {
 		return false
 	}
 	q.Status(http.StatusNotModified)
 	q.Writer.WriteHeaderNow()
 	return true
-}
-
-// sameTag compares tags weakly (RFC 9110, 13.1.2).
-func sameTag(headers []string, tag string) bool {
-	tag = strings.TrimPrefix(tag, "W/")
-	for _, header := range headers {
-		for known := range strings.SplitSeq(header, ",") {
-			if known = strings.TrimSpace(known); known == "*" || strings.TrimPrefix(known, "W/") == tag {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -7,6 +7,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/kubernetes-resource-monitor/krm/apiserver/headers"
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 	"github.com/kubernetes-resource-monitor/krm/internal/wire"
@@ -200,7 +201,7 @@ func count(objects iter.Seq[*mirror.Object]) (n int64) {
 func (a *API) encodeList(q *request, f form, p page) (*reply, error) {
 	e := a.encoder(q, f, p.root)
 	asStored := f.shape != shapeTable && !f.pretty && f.media != mediaYAML && q.projection.Empty()
-	if asStored && acceptsGzip(q.Request) && size(p.objects) >= worthGzip {
+	if asStored && headers.AcceptsGzip(q.Request) && size(p.objects) >= worthGzip {
 		member, length, err := e.zip(p.meta, p.objects)
 		if err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/kubernetes-resource-monitor/krm/apiserver/headers"
 	"github.com/kubernetes-resource-monitor/krm/internal/wire"
 )
 
@@ -74,7 +75,7 @@ func (a *API) reply(q *request, f form, t text) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.length < worthGzip || !acceptsGzip(q.Request) {
+	if t.length < worthGzip || !headers.AcceptsGzip(q.Request) {
 		return &reply{text: t, form: f}, nil
 	}
 	var whole wire.Gzip
