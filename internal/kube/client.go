@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/connrotation"
 	"k8s.io/klog/v2"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
@@ -46,7 +48,9 @@ type Client struct {
 	discovery *discovery.DiscoveryClient
 	opts      Options
 	log       *slog.Logger
-	maxPage   int // bytes of one page of a list; larger ones are asked for again with fewer objects
+	// connections are those to the API server: many requests share one in HTTP/2.
+	connections *connrotation.Dialer
+	maxPage     int // bytes of one page of a list; larger ones are asked for again with fewer objects
 
 	catalog          catalog
 	warnOnce         sync.Once // that kube-system may not be read
@@ -67,6 +71,12 @@ func Connect(config *rest.Config, opts Options, log *slog.Logger) (*Client, erro
 	config.UserAgent = opts.UserAgent
 	config.DisableCompression = true // spares the API server its gzip, which costs more than the bytes
 	config.Timeout = 0               // a watch has no end; Options.Silence takes its place
+	dial := config.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	}
+	connections := connrotation.NewDialer(dial)
+	config.Dial = connections.DialContext
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
@@ -80,7 +90,7 @@ func Connect(config *rest.Config, opts Options, log *slog.Logger) (*Client, erro
 		return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
 	}
 	return &Client{
-		http: client, base: base, discovery: finder, opts: opts, log: log,
+		http: client, base: base, discovery: finder, opts: opts, log: log, connections: connections,
 		maxPage: 256 << 20,
 		catalog: catalog{turn: make(chan struct{}, 1)},
 	}, nil

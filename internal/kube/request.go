@@ -76,6 +76,11 @@ func (c *Client) ask(ctx context.Context, q request) (*answer, error) {
 		c.opts.Metrics.answered(q.resource, q.verb, 0, time.Since(began))
 		err = a.explain(err)
 		cancel(nil)
+		if errors.Is(err, object.ErrSilent) {
+			// Not even a header came: the connection is dead, and the next request
+			// would go over it, too.
+			c.connections.CloseAll()
+		}
 		return nil, err
 	}
 	c.opts.Metrics.answered(q.resource, q.verb, resp.StatusCode, time.Since(began))
