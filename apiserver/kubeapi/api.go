@@ -102,6 +102,7 @@ func (undiscovered) SelectableFields(string, string, string) []string { return n
 type API struct {
 	set        *mirror.Set
 	options    Options
+	forwards   bool // somebody else can answer what is not held here
 	log        *slog.Logger
 	buffers    sync.Pool // of *[]byte, pieceBytes long
 	kinds      sync.Map  // object.Resource → *kind
@@ -115,9 +116,10 @@ type API struct {
 
 // New returns an API that answers from set.
 func New(set *mirror.Set, options Options, log *slog.Logger) *API {
+	forwards := options.Forward != nil
 	options = options.withDefaults()
 	return &API{
-		set: set, options: options, log: log,
+		set: set, options: options, forwards: forwards, log: log,
 		metadata: wire.NewMetadataCodec(), forms: newForms(options.FormBytes), compressor: wire.NewCompressor(),
 		signer: &signer{secret: options.Secret}, lists: semaphore.NewWeighted(options.Lists),
 		buffers: sync.Pool{New: func() any {

@@ -214,6 +214,9 @@ func TestForward(t *testing.T) {
 
 func TestConditionalReads(t *testing.T) {
 	story(t, func(t *testing.T, f, _ *feed, r *replica) {
+		if answer := r.ask("/api/v1/secrets?orderBy=metadata.name"); answer.Code != http.StatusNotFound {
+			t.Errorf("what is not watched, and not passed on: %d %s", answer.Code, answer.Body)
+		}
 		f.put("a/x", "{}")
 		f.put("b/y", "{}")
 		time.Sleep(time.Second)

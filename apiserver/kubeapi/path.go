@@ -118,7 +118,7 @@ func (a *API) nowhere(c *gin.Context) error {
 // and all writing.
 func (a *API) elsewhere(c *gin.Context, p place, m *mirror.Mirror) error {
 	for _, name := range ours() {
-		if m == nil && c.Request.URL.Query().Has(name) {
+		if a.forwards && m == nil && c.Request.URL.Query().Has(name) {
 			return BadRequest("parameter %s: the API server, to which this would be passed on, does not know it", name)
 		}
 	}

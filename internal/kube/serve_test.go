@@ -17,10 +17,7 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
 
-var (
-	pods  = object.Resource{Version: "v1", Name: "pods", Kind: "Pod", Singular: "pod", Namespaced: true}
-	nodes = object.Resource{Version: "v1", Name: "nodes", Kind: "Node", Singular: "node"}
-)
+var pods = object.Resource{Version: "v1", Name: "pods", Kind: "Pod", Singular: "pod", Namespaced: true}
 
 // script is an API server that plays what a test wrote, and remembers what it was asked.
 type script struct {
