@@ -152,10 +152,22 @@ func (t *Table) Column(id ID) *Column { return t.columns[id] }
 
 // Make returns the column of d, made empty if there was none.
 func (t *Table) Make(d *Descriptor) *Column {
+	c := t.find(d)
+	if c != nil {
+		return c
+	}
+	c = &Column{Metric: d}
 	if d.ID < NumIDs {
-		if t.columns[d.ID] == nil {
-			t.columns[d.ID] = &Column{Metric: d}
-		}
+		t.columns[d.ID] = c
+	} else {
+		t.extra = append(t.extra, c)
+	}
+	return c
+}
+
+// find returns the column of d, nil if there is none.
+func (t *Table) find(d *Descriptor) *Column {
+	if d.ID < NumIDs {
 		return t.columns[d.ID]
 	}
 	for _, c := range t.extra {
@@ -163,9 +175,7 @@ func (t *Table) Make(d *Descriptor) *Column {
 			return c
 		}
 	}
-	c := &Column{Metric: d}
-	t.extra = append(t.extra, c)
-	return c
+	return nil
 }
 
 // Set gives row the value of a metric of the catalog.
@@ -207,7 +217,7 @@ type NodeStatus struct {
 	Name string
 	// Reason says in a word why the node has no metrics in this batch, "" if it has:
 	// "timeout", "unauthorized", "forbidden", "status", "refused", "unreadable",
-	// "not ready", "no address", "removed".
+	// "not ready", "no address", "untrusted", "canceled", "removed".
 	Reason string
 	Error  string        // the same for people, with what to do; "" if it has metrics
 	Took   time.Duration // from the request to the last byte
@@ -227,6 +237,7 @@ type Batch struct {
 	Tables     [Kinds]*Table
 
 	ledger *Ledger
+	run    uint64 // the encoder's that made the frame it was read from; 0 of a new one
 }
 
 // Row returns the row of the entity name below parent, and puts it into the batch.
