@@ -86,12 +86,34 @@ func (l *Ledger) find(kind Kind, parent Ref, name string) (Row, bool) {
 // was not seen later than that.
 func (l *Ledger) forget(now time.Time) {
 	for kind := range Kinds {
-		for who, row := range l.rows[kind] {
-			if now.Sub(l.seen[kind][row]) > l.keep {
-				delete(l.rows[kind], who)
-				l.names[kind][row] = child{}
-				l.free[kind] = append(l.free[kind], row)
+		for row, seen := range l.seen[kind] {
+			who := l.names[kind][row]
+			if who.name == "" || now.Sub(seen) <= l.keep {
+				continue // it is free, or the cluster's, or remembered
 			}
+			delete(l.rows[kind], who)
+			l.names[kind][row] = child{}
+			l.free[kind] = append(l.free[kind], Row(row))
 		}
 	}
+}
+
+// ResumeLedger returns a ledger that goes on from a batch that a Model returned: what
+// was remembered keeps its rows.
+func ResumeLedger(keep time.Duration, last *Batch) *Ledger {
+	l := NewLedger(keep)
+	for kind, t := range last.Tables {
+		l.names[kind] = make([]child, len(t.Entities))
+		l.seen[kind] = make([]time.Time, len(t.Entities))
+		for row, e := range t.Entities {
+			if e.Name == "" && Kind(kind) != Cluster {
+				l.free[kind] = append(l.free[kind], Row(row))
+				continue
+			}
+			who := child{e.Parent, e.Name}
+			l.rows[kind][who], l.names[kind][row], l.seen[kind][row] = Row(row), who, last.Time
+		}
+	}
+	l.last, last.ledger = last, l
+	return l
 }

@@ -7,7 +7,7 @@ type Sample struct {
 	Start int64 // when the counter was 0, Unix nanoseconds; 0 if not known
 }
 
-// Rate is the rate between two readings of a counter, as the metric d has it: bits
+// RateBetween is the rate between two readings of a counter, as the metric d has it: bits
 // of a float per second, or for cpu/usage_rate whole millicores, truncated. There
 // is none (ok is false) if time did not move on, if the counter fell, or if it was
 // started anew in between.
