@@ -116,15 +116,15 @@ func TestFaults(t *testing.T) {
 	f := func(name string, handler http.HandlerFunc, reason, text string) {
 		t.Helper()
 		_, node, access := kubelet(t, handler)
-		start := time.Now()
-		sample, err := scrape(t, opened(t, "kubernetes", access), node, 300*time.Millisecond)
+		within := 30 * time.Second
+		if reason == Timeout {
+			within = 300 * time.Millisecond
+		}
+		sample, err := scrape(t, opened(t, "kubernetes", access), node, within)
 		if sample != nil {
 			t.Errorf("%s: a sample comes with an error", name)
 		}
 		mustSay(t, err, reason, text)
-		if took := time.Since(start); took > 2*time.Second {
-			t.Errorf("%s: it took %v", name, took)
-		}
 	}
 	f("401", answer(401, "Unauthorized"), Unauthorized, "TokenReview")
 	f("403", answer(403, "Forbidden (user=system:anonymous, verb=get, resource=nodes, subresource=stats)\nmore"), Forbidden,
@@ -146,6 +146,7 @@ func TestFaults(t *testing.T) {
 	f("garbage", answer(200, "\x00\x01garbage"), Unreadable, "decode the summary")
 	f("nothing", answer(200, ""), Unreadable, "decode the summary")
 	f("other JSON", answer(200, `"hello"`), Unreadable, "no object")
+	f("nothing known", answer(200, `{}`), Unreadable, "tells of nothing")
 	f("another node", answer(200, strings.Replace(tinySummary, "node-a", "node-b", 1)), Unreadable, `summary of node "node-b"`)
 	f("redirect", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "https://127.0.0.1:1/", http.StatusFound)
@@ -162,7 +163,6 @@ func TestNoFaults(t *testing.T) {
 			t.Errorf("%s: %v, want %d sets", name, err, sets)
 		}
 	}
-	f("nothing known", `{}`, 0)
 	f("null sections", `{"node":{"nodeName":"node-a","cpu":null,"memory":null,"network":{"interfaces":null},"fs":null,"systemContainers":[null]},
 		"pods":[null,{"podRef":{"name":"p","namespace":"n"},"containers":[null,{"name":"c","rootfs":{"usedBytes":null},"logs":{"usedBytes":1}}],"volume":[null]}]}`, 3)
 	f("no pods", `{"node":{"nodeName":"node-a"},"pods":null}`, 1)

@@ -4,6 +4,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -87,7 +88,15 @@ func (s *Source) rule() string {
 
 func (s *Source) reader(target Target, sample *Sample) func(body []byte) error {
 	if s.config.Prefix != DCGM {
-		return func(body []byte) error { return s.decoder.Summary(body, sample) }
+		return func(body []byte) error {
+			if err := s.decoder.Summary(body, sample); err != nil {
+				return err
+			}
+			if len(sample.Sets) == 0 {
+				return errors.New("decode the summary: it tells of nothing, not even the node")
+			}
+			return nil
+		}
 	}
 	var hosts []string // an exporter of the node's own is about nothing else
 	if s.config.Server != "" {
