@@ -14,11 +14,12 @@ import (
 
 // Config is what users set by flags.
 type Config struct {
-	StaleAfter  time.Duration
-	FormCache   int // MiB
-	Lists       int
-	Auth        auth.Config
-	Passthrough passthrough.Config
+	StaleAfter    time.Duration
+	FormCache     int // MiB
+	Lists         int
+	DisableExport bool
+	Auth          auth.Config
+	Passthrough   passthrough.Config
 }
 
 // RegisterFlags adds the flags with their defaults.
@@ -28,6 +29,7 @@ func (c *Config) RegisterFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.FormCache, "form-cache", 128,
 		"memory in `MiB` for protobuf and compressed forms of objects, which are made once; about 3 KiB a pod are of use")
 	fs.IntVar(&c.Lists, "max-lists", 64, "how many lists are answered at a time; more are told to come back (429)")
+	fs.BoolVar(&c.DisableExport, "disable-export", false, "answer /api/v1/metric-export with nothing")
 	c.Auth.RegisterFlags(fs)
 	c.Passthrough.RegisterFlags(fs)
 }
@@ -56,5 +58,8 @@ func (c *Config) NeedsKubernetes() bool {
 
 // Options returns the settings for New, with the process's registry.
 func (c *Config) Options(registry *prometheus.Registry) Options {
-	return Options{StaleAfter: c.StaleAfter, FormBytes: int64(c.FormCache) << 20, Lists: int64(c.Lists), Registry: registry}
+	return Options{
+		StaleAfter: c.StaleAfter, FormBytes: int64(c.FormCache) << 20, Lists: int64(c.Lists),
+		DisableExport: c.DisableExport, Registry: registry,
+	}
 }

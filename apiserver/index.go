@@ -19,6 +19,12 @@ and besides: maxStaleness=5s, krm.io/fieldSelector=spec.containers[*].image=ngin
 Short paths, filtered by name=… namespace=… node=… label_selector=…:
   /pods /nodes /services /ingress /pvcs /deployments /namespaces
 
+Metrics of the last fifteen minutes, where a collector runs: kubectl --server=THIS-ADDRESS top pods
+  /api/v1/model/…                 nodes, namespaces, pods, containers, and their series
+  /api/v1/metric-export           everything of the newest batch
+  /apis/metrics.k8s.io/v1beta1/…  nodes and pods, as kubectl top reads them
+  /clusters /krm/v1/metrics/nodes which clusters there are, how each node's collection went
+
 KRM itself:
   /krm/v1/count?resource=pods&by=phase|node|namespace|label:KEY
   /krm/v1/status                  what is watched, how fresh, how right

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kubernetes-resource-monitor/krm/apiserver/auth"
 	"github.com/kubernetes-resource-monitor/krm/apiserver/kubeapi"
+	"github.com/kubernetes-resource-monitor/krm/apiserver/model"
 	"github.com/kubernetes-resource-monitor/krm/apiserver/passthrough"
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
@@ -46,6 +47,11 @@ type Options struct {
 	TLS *tls.Config
 	// Passthrough sends on what is not held here; nothing is sent on if nil.
 	Passthrough *passthrough.Proxy
+	// Model is where metrics come from; none are served if nil. Whoever calls New also
+	// keeps it current.
+	Model model.Source
+	// DisableExport answers the export of metrics with nothing.
+	DisableExport bool
 	// Drain is how long Run waits, once it is told to stop, for requests to end. 15 s if 0.
 	Drain time.Duration
 	// Registry takes the server's metrics and is what /metrics shows; a new one if nil.
@@ -60,6 +66,7 @@ type Server struct {
 	log     *slog.Logger
 	metrics *metrics
 	api     *kubeapi.API
+	model   *model.API // nil if no metrics are served
 	engine  *gin.Engine
 }
 
@@ -83,6 +90,9 @@ func New(set *mirror.Set, asks Asks, options Options, log *slog.Logger) *Server 
 		serving.Forward = s.forward
 	}
 	s.api = kubeapi.New(set, serving, log)
+	if options.Model != nil {
+		s.model = model.New(options.Model, model.Options{Authorize: s.authorize, DisableExport: options.DisableExport}, log)
+	}
 	s.metrics = newMetrics(options.Registry, s.api)
 	s.engine = s.routes()
 	return s
@@ -97,7 +107,7 @@ func (s *Server) routes() *gin.Engine {
 	engine.RedirectTrailingSlash = false
 	engine.HandleMethodNotAllowed = true
 	engine.ForwardedByClientIP = false
-	engine.Use(s.observe, s.recover, limitWrites, s.limitURI, s.authenticate)
+	engine.Use(s.observe, s.recover, limitWrites, s.limitURI, s.authenticate, s.serveMetrics)
 	open := func(path, verb string, handlers ...gin.HandlerFunc) {
 		engine.Match([]string{http.MethodGet, http.MethodHead}, path, append([]gin.HandlerFunc{as(verb)}, handlers...)...)
 	}
@@ -121,6 +131,14 @@ func (s *Server) routes() *gin.Engine {
 		kubeapi.WriteError(c, s.log, kubeapi.MethodNotAllowed(c.Request.Method))
 	})
 	return engine
+}
+
+// serveMetrics answers what the model has an answer for. It comes before the routes,
+// because its paths lie among those of the Kubernetes API.
+func (s *Server) serveMetrics(c *gin.Context) {
+	if s.model != nil && s.model.Serve(c) {
+		c.Abort()
+	}
 }
 
 // Run listens and serves until ctx ends, then lets requests end for a while, and

@@ -53,7 +53,8 @@ type answer struct {
 	etag      string
 	fresh     Freshness
 	date      time.Time // the server's clock, in whole seconds; zero if it did not say
-	url       string    // without the query
+	header    http.Header
+	url       string // without the query
 }
 
 // get sends what is asked, and sends it again while that makes sense.
@@ -166,7 +167,7 @@ func newAnswer(request *http.Request, response *http.Response, body []byte) (ans
 	date, _ := http.ParseTime(response.Header.Get("Date"))
 	return answer{
 		payload: payload{body: body, binary: isMedia(response.Header, mediaProtobuf)},
-		etag:    response.Header.Get("ETag"), fresh: fresh, date: date, url: place(request.URL),
+		etag:    response.Header.Get("ETag"), fresh: fresh, date: date, header: response.Header, url: place(request.URL),
 	}, nil
 }
 

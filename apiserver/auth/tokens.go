@@ -187,7 +187,7 @@ func (t *tokens) authenticate(_ context.Context, r *http.Request) (User, error) 
 }
 
 // authorize lets tokens read what their entry names, and paths that are no
-// resources, such as /version.
+// resources, such as /version; metrics of whole clusters take a token for everything.
 func (t *tokens) authorize(_ context.Context, user User, a Attributes) (Decision, error) {
 	if user.grant == nil || !user.grant.allows(a) {
 		return Decision{}, forbidden(user, a, "")
@@ -197,12 +197,17 @@ func (t *tokens) authorize(_ context.Context, user User, a Attributes) (Decision
 
 func (g *grant) allows(a Attributes) bool {
 	if a.Resource == "" {
-		return (a.Verb == "get" || a.Verb == "head") && isDocument(a.Path)
+		return (a.Verb == "get" || a.Verb == "head") && (isDocument(a.Path) || g.everything())
 	}
 	if a.Verb != "get" && a.Verb != "list" && a.Verb != "watch" {
 		return false
 	}
 	return g.inNamespace(a.Namespace) && g.ofResource(a)
+}
+
+// everything says that there is nothing that may not be read.
+func (g *grant) everything() bool {
+	return slices.Contains(g.Namespaces, "*") && slices.Contains(g.Resources, "*")
 }
 
 // inNamespace says whether the namespace may be read; "", which is all of them and
@@ -223,8 +228,8 @@ func (g *grant) ofResource(a Attributes) bool {
 	return slices.ContainsFunc(g.Resources, func(resource string) bool { return resource == "*" || resource == name.String() })
 }
 
-// isDocument says whether path is none of an object or a list: /version, or the
-// documents that say which resources there are.
+// isDocument says whether path is none of an object, of a list or of metrics: /version,
+// or the documents that say which resources there are.
 func isDocument(path string) bool {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	switch parts[0] {
@@ -232,6 +237,8 @@ func isDocument(path string) bool {
 		return len(parts) <= 2
 	case "apis":
 		return len(parts) <= 3
+	case "clusters": // metrics of other clusters
+		return false
 	}
 	return true
 }

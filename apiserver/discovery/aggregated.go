@@ -113,7 +113,7 @@ func (c *cutter) aggregatedVersion(gv string, fields []member) (text, error) {
 		}
 		return marshal(apidiscovery.APIResourceDiscovery{
 			Resource: r.Name, ResponseKind: &metav1.GroupVersionKind{Group: r.Group, Version: r.Version, Kind: r.Kind}, Scope: scope,
-			SingularResource: r.Singular, Verbs: reading(), ShortNames: shortNames(r),
+			SingularResource: r.Singular, Verbs: c.reading(gv), ShortNames: shortNames(r),
 		})
 	})
 	if err != nil {

@@ -44,6 +44,8 @@ const (
 type Options struct {
 	Scope Scope
 	Poll  time.Duration // how often Run looks for new documents, default 2 s
+	// Unwatched are the groups of which KRM serves resources that cannot be watched.
+	Unwatched []string
 }
 
 // Discovery answers requests for the API's description. It may be used by several
@@ -121,7 +123,7 @@ func (d *Discovery) current() *view {
 	if old.is(documents, served) {
 		return old
 	}
-	v := newView(d.source, documents, served, d.options.Scope, old)
+	v := newView(d.source, documents, served, d.options, old)
 	if v.err != nil {
 		d.log.Warn("part of the API server's documents cannot be used", "err", v.err)
 	}

@@ -11,18 +11,27 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
 
-// reading are the verbs of what KRM serves.
+// reading are the verbs of what KRM mirrors.
 func reading() []string { return []string{"get", "list", "watch"} }
+
+// reading are the verbs of what KRM serves of gv.
+func (c *cutter) reading(gv string) []string {
+	if group, _ := splitGroupVersion(gv); slices.Contains(c.unwatched, group) {
+		return []string{"get", "list"}
+	}
+	return reading()
+}
 
 // cutter cuts discovery's documents.
 type cutter struct {
-	scope   Scope
-	served  map[string][]object.Resource // by group and version: "v1", "apps/v1"
-	ordered []string                     // sorted, those of which we know enough to add them
+	scope     Scope
+	unwatched []string                     // groups
+	served    map[string][]object.Resource // by group and version: "v1", "apps/v1"
+	ordered   []string                     // sorted, those of which we know enough to add them
 }
 
-func newCutter(scope Scope, served []object.Resource) *cutter {
-	c := &cutter{scope: scope, served: map[string][]object.Resource{}}
+func newCutter(options Options, served []object.Resource) *cutter {
+	c := &cutter{scope: options.Scope, unwatched: options.Unwatched, served: map[string][]object.Resource{}}
 	for _, r := range served {
 		gv := r.GroupVersion()
 		if r.Kind != "" && !slices.Contains(c.ordered, gv) {
@@ -44,7 +53,7 @@ func (c *cutter) verbs(gv, name string, upstream text) text {
 		return upstream
 	}
 	if slices.ContainsFunc(c.served[gv], func(r object.Resource) bool { return r.Name == name }) {
-		return marshal(reading())
+		return marshal(c.reading(gv))
 	}
 	if c.scope == ScopeServed {
 		return nil
@@ -115,7 +124,7 @@ func (c *cutter) resourceList(gv string, list text) (text, error) {
 	}
 	left, err := c.resources(gv, get(fields, "resources"), "name", func(r object.Resource) text {
 		return marshal(metav1.APIResource{
-			Name: r.Name, SingularName: r.Singular, Namespaced: r.Namespaced, Kind: r.Kind, Verbs: reading(), ShortNames: shortNames(r),
+			Name: r.Name, SingularName: r.Singular, Namespaced: r.Namespaced, Kind: r.Kind, Verbs: c.reading(gv), ShortNames: shortNames(r),
 		})
 	})
 	if err != nil {

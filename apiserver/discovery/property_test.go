@@ -259,7 +259,7 @@ func BenchmarkServe(b *testing.B) {
 func TestSchemasOfServedKinds(t *testing.T) {
 	f := func(form openAPIForm, document, want string) {
 		t.Helper()
-		got, err := newCutter(ScopeServed, []object.Resource{gadgets}).openAPI(form, text(document))
+		got, err := newCutter(Options{Scope: ScopeServed}, []object.Resource{gadgets}).openAPI(form, text(document))
 		if err != nil || string(got) != want {
 			t.Errorf("got %s, want %s (%v)", got, want, err)
 		}

@@ -40,10 +40,10 @@ func (v *view) is(documents *object.Documents, served []object.Resource) bool {
 }
 
 // newView makes a view. Pages of old that would be the same are taken over.
-func newView(source Source, documents *object.Documents, served []object.Resource, scope Scope, old *view) *view {
+func newView(source Source, documents *object.Documents, served []object.Resource, options Options, old *view) *view {
 	v := &view{
 		source: source, documents: documents, served: served,
-		cutter: newCutter(scope, served), pages: map[string]*page{},
+		cutter: newCutter(options, served), pages: map[string]*page{},
 	}
 	var known map[string]*page
 	if old != nil {

@@ -16,6 +16,11 @@ import (
 // serveOps serves /livez, /readyz and /metrics until ctx ends. ready says why the
 // process cannot do its work at the moment, or nil.
 func serveOps(ctx context.Context, address string, registry *prometheus.Registry, ready func(context.Context) error, log *slog.Logger) error {
+	return serveHTTP(ctx, address, newOps(registry, ready), log)
+}
+
+// newOps returns what serveOps serves, to be added to.
+func newOps(registry *prometheus.Registry, ready func(context.Context) error) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
@@ -26,7 +31,7 @@ func serveOps(ctx context.Context, address string, registry *prometheus.Registry
 		fmt.Fprintln(w, "ok")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	return serveHTTP(ctx, address, mux, log)
+	return mux
 }
 
 // serveHTTP serves handler on address until ctx ends, then lets running requests

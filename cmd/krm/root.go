@@ -6,17 +6,20 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/kubernetes-resource-monitor/krm/collector"
 )
 
 // execute runs one command line and returns its exit code: 0, 1 if it did not
 // succeed, 2 if it was called wrongly.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRootCommand()
-	root.SetArgs(args)
+	root.SetArgs(doubleDashes(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
@@ -39,8 +42,9 @@ func newRootCommand() *cobra.Command {
 people read it there and leave the API server alone.
 
 Per watched resource a streamer follows the watch, a verifier lists the truth now
-and then, and an aggregator merges both into a snapshot in Redis. Any number of
-apiservers serve the snapshots by GET, at the Kubernetes API's own paths.`,
+and then, and an aggregator merges both into a snapshot in Redis. A collector brings
+the metrics of nodes, pods and containers from the kubelets. Any number of apiservers
+serve the snapshots by GET, at the Kubernetes API's own paths.`,
 		Example: `  krm standalone                     # everything in one process, for your current kubeconfig
   krm get pods -n default -o wide    # read from it
   krm status                         # how fresh and how true it is
@@ -68,11 +72,32 @@ apiservers serve the snapshots by GET, at the Kubernetes API's own paths.`,
 			root.AddCommand(command)
 		}
 	}
-	add("run", newStandaloneCommand(), newStreamerCommand(), newVerifierCommand(), newAggregatorCommand(), newAPIServerCommand())
+	add("run", newStandaloneCommand(), newStreamerCommand(), newVerifierCommand(), newAggregatorCommand(), newAPIServerCommand(), newCollectorCommand())
 	add("read", newGetCommand(), newStatusCommand(), newVerifyCommand(), newTokenCommand(), newResourceCommand())
 	root.AddCommand(newVersionCommand())
+	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(collector.Normalize(name))
+	})
 	teach(root)
 	return root
+}
+
+// doubleDashes lets the collector's flags have one dash only, as Heapster's had:
+// -model_resolution.
+func doubleDashes(args []string) []string {
+	if len(args) == 0 || args[0] != "collector" && args[0] != "standalone" {
+		return args
+	}
+	known := pflag.NewFlagSet("", pflag.ContinueOnError)
+	(&collector.Config{}).RegisterFlags(known)
+	args = slices.Clone(args)
+	for i, arg := range args {
+		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "-"), "=")
+		if strings.HasPrefix(arg, "-") && known.Lookup(collector.Normalize(name)) != nil {
+			args[i] = "-" + arg
+		}
+	}
+	return args
 }
 
 // teach finishes every command below cmd: wrong arguments become usage errors,

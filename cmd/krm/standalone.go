@@ -13,9 +13,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
 
 	"github.com/kubernetes-resource-monitor/krm/aggregator"
 	"github.com/kubernetes-resource-monitor/krm/apiserver"
+	"github.com/kubernetes-resource-monitor/krm/collector"
+	"github.com/kubernetes-resource-monitor/krm/collector/objects"
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
 	"github.com/kubernetes-resource-monitor/krm/streamer"
@@ -29,6 +32,9 @@ type standaloneFlags struct {
 	verifier   verifier.Config
 	aggregator aggregator.Config
 	apiserver  apiserver.Config
+	collector  collector.Config
+	heapster   heapsterFlags
+	collect    bool
 }
 
 func (f *standaloneFlags) register(fs *pflag.FlagSet) {
@@ -38,14 +44,18 @@ func (f *standaloneFlags) register(fs *pflag.FlagSet) {
 	f.verifier.RegisterFlags(fs)
 	f.aggregator.RegisterFlags(fs)
 	f.apiserver.RegisterFlags(fs)
+	f.collector.RegisterFlags(fs)
+	f.heapster.register(fs)
+	fs.BoolVar(&f.collect, "collect", true, "collect metrics from the kubelets, as whoever the kubeconfig says and trusting whom it trusts")
 	level := fs.Lookup("log-level") // people watch this process: only what they must know
 	level.DefValue = "warn"
 	f.process.LogLevel = level.DefValue
 }
 
 func (f *standaloneFlags) validate() error {
+	f.heapster.apply(&f.process)
 	return errors.Join(f.process.validate(), f.resource.validate(), f.kube.validate(),
-		f.verifier.Validate(), f.aggregator.Validate(), f.apiserver.Validate(f.process.Listen))
+		f.verifier.Validate(), f.aggregator.Validate(), f.apiserver.Validate(f.process.Listen), f.collector.Validate())
 }
 
 func newStandaloneCommand() *cobra.Command {
@@ -53,10 +63,16 @@ func newStandaloneCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "standalone",
 		Short: "Run all of KRM in one process, with an embedded Redis",
-		Long: `standalone runs a streamer, a verifier and an aggregator for each resource and an
-apiserver for all of them in one process, with Redis embedded in memory. What it
-holds is gone when it ends, and read anew when it starts. It is made for a laptop and
-for a look; in a cluster run the processes apart, with a real Redis.`,
+		Long: `standalone runs a streamer, a verifier and an aggregator for each resource, a
+collector, and an apiserver for all of them in one process, with Redis embedded in
+memory. What it holds is gone when it ends, and read anew when it starts. It is made
+for a laptop and for a look; in a cluster run the processes apart, with a real Redis.
+
+Metrics come from the kubelets, if they can be reached from here. They are asked with
+the kubeconfig's credentials, and only if the kubeconfig's certificate authority
+vouches for them. If another one does, say so with
+--source 'kubernetes:?kubeletCAFile=FILE'; if none does,
+--source 'kubernetes:?kubeletInsecureTLS=true' asks them all the same.`,
 		Example: `  krm standalone
   krm standalone --context staging --resource pods,nodes,widgets.example.com`,
 		Args: cobra.NoArgs,
@@ -116,8 +132,57 @@ func runStandalone(ctx context.Context, flags standaloneFlags, out io.Writer) (e
 		g.Go(func() error { return newVerifier(name, source, redis, verifierOptions, log).Run(ctx) })
 		g.Go(func() error { return aggregate(ctx, name, redis, aggregatorOptions, log) })
 	}
+	if flags.collect {
+		work, err := collectHere(ctx, flags, config, p)
+		if err != nil {
+			return err
+		}
+		work.run(ctx, g, log)
+	}
 	g.Go(func() error { return welcome(ctx, out, flags, set) })
 	return g.Wait()
+}
+
+// collectHere prepares the collector in this process.
+func collectHere(ctx context.Context, flags standaloneFlags, config *rest.Config, p *process) (*collecting, error) {
+	flags.heapster.warn(p.log)
+	if len(flags.collector.Sinks) == 0 {
+		flags.collector.Sinks = []string{collector.SinkRedis} // there is no listener for the exposition
+	}
+	work, err := prepareCollecting(ctx, collectorParts{
+		process: p, config: &flags.collector, api: config,
+		elsewhere: func(context.Context, string) (*store.Store, error) {
+			return nil, usagef("--source: prefix= needs a Redis that others write to: use krm collector")
+		},
+	})
+	if err == nil {
+		work.before = func(ctx context.Context) { awaitSnapshots(ctx, p.redis) }
+	}
+	return work, err
+}
+
+// awaitSnapshots waits until the first snapshots are there, for the collector not to
+// complain that they are not. It waits a little only: who watches other resources than
+// these shall be told.
+func awaitSnapshots(ctx context.Context, redis *store.Store) {
+	feeds := feedsOf(redis)
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for begun := time.Now(); time.Since(begun) < 20*time.Second; {
+		missing := false
+		for _, feed := range []objects.Feed{feeds.Nodes, feeds.Pods, feeds.Namespaces} {
+			_, err := feed.State(ctx)
+			missing = missing || err != nil
+		}
+		if !missing {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // welcome shows how the first sync goes on, and then what can be done with it.
@@ -166,7 +231,8 @@ Press Ctrl-C to stop.
 `, address, indent(
 		program+" status"+server,
 		program+" get pods -A -o wide"+server,
-		fmt.Sprintf("curl -s '%s/api/v1/nodes' | head -c 600", address)))
+		fmt.Sprintf("curl -s '%s/api/v1/nodes' | head -c 600", address),
+		fmt.Sprintf("curl -s '%s/api/v1/model/metrics/cpu/usage_rate'", address)))
 	return nil
 }
 

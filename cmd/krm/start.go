@@ -16,6 +16,7 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/apiserver"
 	"github.com/kubernetes-resource-monitor/krm/apiserver/auth"
 	"github.com/kubernetes-resource-monitor/krm/apiserver/discovery"
+	"github.com/kubernetes-resource-monitor/krm/apiserver/model"
 	"github.com/kubernetes-resource-monitor/krm/apiserver/passthrough"
 	"github.com/kubernetes-resource-monitor/krm/internal/kube"
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
@@ -164,7 +165,11 @@ func serveAPI(ctx context.Context, g *errgroup.Group, listen string, config apis
 		}
 		options.Passthrough = passthrough.New(config.Passthrough, target, transport, p.registry, p.log)
 	}
-	known := discovery.New(p.redis, served(set), discovery.Options{Scope: scope(config.Passthrough)}, p.log)
+	metrics := newModel(p)
+	options.Model = metrics
+	known := discovery.New(p.redis, withMetrics(metrics, served(set)), discovery.Options{
+		Scope: scope(config.Passthrough), Unwatched: []string{model.Group},
+	}, p.log)
 	options.Discovery = known
 	server := apiserver.New(set, p.redis, options, p.log)
 	if serving != nil {
@@ -173,6 +178,7 @@ func serveAPI(ctx context.Context, g *errgroup.Group, listen string, config apis
 	g.Go(func() error { return guard.Run(ctx) })
 	g.Go(func() error { return known.Run(ctx) })
 	g.Go(func() error { return set.Run(ctx) })
+	g.Go(func() error { return metrics.Run(ctx) })
 	g.Go(func() error { return server.Run(ctx) })
 	return set, nil
 }

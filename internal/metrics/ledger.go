@@ -12,6 +12,7 @@ type Ledger struct {
 	seen  [Kinds][]time.Time
 	free  [Kinds][]Row
 	names [Kinds][]child
+	next  [Kinds]Row // after the row that was asked for last
 	last  *Batch
 }
 
@@ -63,7 +64,12 @@ func (l *Ledger) Begin(cluster string, t time.Time, resolution time.Duration) *B
 // row finds or gives a row.
 func (l *Ledger) row(kind Kind, parent Ref, name string, at time.Time) Row {
 	who := child{parent, name}
-	row, ok := l.rows[kind][who]
+	// Samples come in the order of the last window's, so it is most likely the next one.
+	row := l.next[kind]
+	ok := int(row) < len(l.names[kind]) && l.names[kind][row] == who && name != ""
+	if !ok {
+		row, ok = l.rows[kind][who]
+	}
 	if !ok {
 		if n := len(l.free[kind]); n > 0 {
 			row, l.free[kind] = l.free[kind][n-1], l.free[kind][:n-1]
@@ -73,7 +79,7 @@ func (l *Ledger) row(kind Kind, parent Ref, name string, at time.Time) Row {
 		}
 		l.rows[kind][who], l.names[kind][row] = row, who
 	}
-	l.seen[kind][row] = at
+	l.seen[kind][row], l.next[kind] = at, row+1
 	return row
 }
 
