@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests need, or says how to.
+# Installs the Debian packages that the tests need, or says how.
+#
+#   hack/deps.sh         what "make test" needs
+#   hack/deps.sh node    besides, what a real kubelet needs: a container runtime and its network plugins
 set -euo pipefail
 
-declare -A package_of=([redis-server]=redis-server [redis-cli]=redis-tools [redis-sentinel]=redis-sentinel [flock]=util-linux)
+declare -A package_of=([redis-server]=redis-server [redis-cli]=redis-tools [redis-sentinel]=redis-sentinel [flock]=util-linux [curl]=curl)
+if [ "${1:-}" = node ]; then
+	package_of+=([containerd]=containerd [runc]=runc [/usr/lib/cni/bridge]=containernetworking-plugins [ip]=iproute2)
+fi
+PATH=$PATH:/usr/sbin:/sbin
 missing=()
 for command in "${!package_of[@]}"; do
 	command -v "$command" >/dev/null || missing+=("${package_of[$command]}")

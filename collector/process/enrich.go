@@ -108,7 +108,20 @@ func (e *enricher) pod(row metrics.Row) {
 	entity.Meta = e.options.describe(entity.Meta, fresh)
 	if pod != nil {
 		e.resources(row, pod)
+		if pod.HostNetwork {
+			e.leaveNetwork(row)
+		}
 	}
+}
+
+// leaveNetwork takes a pod's network metrics away: the network of a pod with
+// hostNetwork is the node's, and kubelets give each such pod all that the node sent.
+func (e *enricher) leaveNetwork(row metrics.Row) {
+	t := e.batch.Tables[metrics.Pod]
+	for id := metrics.NetworkRx; id <= metrics.NetworkTxErrorsRate; id++ {
+		t.Column(id).Clear(row)
+	}
+	t.Column(metrics.NetworkTime).Clear(row)
 }
 
 func (e *enricher) metaOfNode(name string) *metrics.Meta {

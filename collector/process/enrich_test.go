@@ -2,6 +2,7 @@ package process
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -202,5 +203,31 @@ func TestLabels(t *testing.T) {
 		if s, err := ParseStoredLabel(bad); err == nil {
 			t.Errorf("ParseStoredLabel(%q) = %+v", bad, s)
 		}
+	}
+}
+
+// The network of a pod with hostNetwork is the node's: it is not the pod's traffic.
+func TestHostNetwork(t *testing.T) {
+	b := metrics.NewLedger(time.Hour).Begin("default", time.Unix(60, 0).UTC(), time.Minute)
+	namespace := metrics.Ref{Kind: metrics.Namespace, Row: b.Row(metrics.Namespace, metrics.Ref{}, "ns")}
+	pods := b.Tables[metrics.Pod]
+	own, host := b.Row(metrics.Pod, namespace, "own"), b.Row(metrics.Pod, namespace, "host")
+	for _, row := range []metrics.Row{own, host} {
+		for _, id := range []metrics.ID{metrics.NetworkRx, metrics.NetworkTxErrorsRate, metrics.NetworkTime, metrics.MemoryUsage} {
+			pods.Set(id, row, 7)
+		}
+	}
+	look := objects.NewView([]*objects.Pod{{Namespace: "ns", Name: "own"}, {Namespace: "ns", Name: "host", HostNetwork: true}}, nil, nil)
+	Enrich(b, look, LabelOptions{})
+	for _, id := range []metrics.ID{metrics.NetworkRx, metrics.NetworkTxErrorsRate, metrics.NetworkTime} {
+		if _, ok := pods.Get(id, own); !ok {
+			t.Errorf("%s of a pod with a network of its own is gone", metrics.Describe(id).Name)
+		}
+		if _, ok := pods.Get(id, host); ok {
+			t.Errorf("%s of the node is a pod's", metrics.Describe(id).Name)
+		}
+	}
+	if _, ok := pods.Get(metrics.MemoryUsage, host); !ok {
+		t.Error("memory went with the network")
 	}
 }

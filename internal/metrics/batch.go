@@ -107,6 +107,13 @@ func (c *Column) Set(row Row, bits int64) {
 	c.Has.add(row)
 }
 
+// Clear takes the row's value away.
+func (c *Column) Clear(row Row) {
+	if c != nil && c.Has.Has(row) {
+		c.Has[row>>6] &^= 1 << (row & 63)
+	}
+}
+
 // Get returns the row's value: an integer, or the bits of a float.
 func (c *Column) Get(row Row) (bits int64, ok bool) {
 	if c == nil || !c.Has.Has(row) {
