@@ -40,7 +40,8 @@ type identity struct {
 // makePKI fills DIR/pki: two authorities, the key of service account tokens and
 // one certificate per identity. Authorities and the token key of an earlier run
 // are kept, so that its credentials stay valid; leaf certificates are made anew.
-func makePKI(d Dir) error {
+// host is the address of kube-apiserver.
+func makePKI(d Dir, host string) error {
 	cluster, err := openAuthority(d, "ca", "krm-test-cluster")
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func makePKI(d Dir) error {
 	}
 	signed := []identity{
 		{file: "apiserver", name: "kube-apiserver", hosts: []string{
-			"127.0.0.1", serviceIP, "localhost", "kubernetes", "kubernetes.default",
+			loopback, host, serviceIP, "localhost", "kubernetes", "kubernetes.default",
 			"kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
 		}},
 		{file: "apiserver-kubelet-client", name: "kube-apiserver-kubelet-client", groups: []string{"system:masters"}},

@@ -35,7 +35,7 @@ func TestPKI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := makePKI(d); err != nil {
+	if err := makePKI(d, "192.0.2.1"); err != nil {
 		t.Fatal(err)
 	}
 	old := leafOf(t, d, "admin")
@@ -51,11 +51,12 @@ func TestPKI(t *testing.T) {
 	for range 2 { // the second time with the authorities of the first
 		f("apiserver", "ca", "127.0.0.1", x509.ExtKeyUsageServerAuth)
 		f("apiserver", "ca", serviceIP, x509.ExtKeyUsageServerAuth)
+		f("apiserver", "ca", "192.0.2.1", x509.ExtKeyUsageServerAuth)
 		f("apiserver", "ca", "kubernetes.default.svc", x509.ExtKeyUsageServerAuth)
 		f("admin", "ca", "", x509.ExtKeyUsageClientAuth)
 		f("kwok", "ca", "", x509.ExtKeyUsageClientAuth)
 		f("front-proxy-client", "front-proxy-ca", "", x509.ExtKeyUsageClientAuth)
-		if err := makePKI(d); err != nil {
+		if err := makePKI(d, "192.0.2.1"); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -8,11 +9,13 @@ import (
 
 	"github.com/spf13/pflag"
 	"k8s.io/component-base/cli"
+	_ "k8s.io/component-base/logs/json/register" // the kubelet asks for it
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 	kwoknode "sigs.k8s.io/kwok/kustomize/stage/node/fast"
 	kwokheartbeat "sigs.k8s.io/kwok/kustomize/stage/node/heartbeat-with-lease"
 	kwokpod "sigs.k8s.io/kwok/kustomize/stage/pod/fast"
@@ -28,9 +31,10 @@ const (
 	kubeControllerManager = "kube-controller-manager"
 	kubeScheduler         = "kube-scheduler"
 	kwokController        = "kwok"
+	kubeletComponent      = "kubelet" // "cluster node" becomes it; "cluster up" starts none
 )
 
-// components are all processes besides etcd, in the order of their start.
+// components are all processes of "cluster up" besides etcd, in the order of their start.
 func components() []string {
 	return []string{kubeAPIServer, kubeControllerManager, kubeScheduler, kwokController}
 }
@@ -57,6 +61,7 @@ func runComponent(args []string) (code int, ok bool) {
 		kubeControllerManager: func() int { return cli.Run(controllers.NewControllerManagerCommand()) },
 		kubeScheduler:         func() int { return cli.Run(scheduler.NewSchedulerCommand()) },
 		kwokController:        runKwok,
+		kubeletComponent:      func() int { return cli.Run(kubelet.NewKubeletCommand(context.Background())) },
 	}[name]
 	if !ok {
 		return 0, false
@@ -117,11 +122,15 @@ func componentArgs(name string, d Dir, ports Ports, extra []string) []string {
 }
 
 func apiServerArgs(d Dir, ports Ports) []string {
+	reconciler := "lease"
+	if ports.host() == loopback {
+		reconciler = "none" // it refuses to publish a loopback address
+	}
 	return []string{
-		"--bind-address=127.0.0.1",
-		"--advertise-address=127.0.0.1",
+		"--bind-address=" + ports.host(),
+		"--advertise-address=" + ports.host(),
 		fmt.Sprintf("--secure-port=%d", ports.APIServer),
-		"--endpoint-reconciler-type=none", // it refuses to publish a loopback address
+		"--endpoint-reconciler-type=" + reconciler,
 		"--etcd-servers=" + localURL("http", ports.EtcdClient),
 		"--tls-cert-file=" + d.pki("apiserver.crt"),
 		"--tls-private-key-file=" + d.pki("apiserver.key"),
@@ -172,7 +181,7 @@ func controllerManagerArgs(d Dir) []string {
 
 // writeComponentConfigs writes the kubeconfigs and the files that components read.
 func writeComponentConfigs(d Dir, ports Ports) error {
-	server := localURL("https", ports.APIServer)
+	server := ports.server()
 	kubeconfigs := map[string]string{
 		d.kubeconfig(): "admin",
 		d.conf("kube-controller-manager.kubeconfig"): "kube-controller-manager",

@@ -51,6 +51,8 @@ func TestUpConfig(t *testing.T) {
 	f("--dir=x", "")
 	f("--dir=x --nodes=0", "")
 	f("--dir=x --nodes=5 --pods=300 --apiserver-port=6443", "")
+	f("--dir=x --address=10.98.0.1", "")
+	f("--dir=x --address=here", "--address=here")
 	f("", "--dir")
 	f("--dir=x --nodes=0 --pods=1", "pods need nodes")
 	f("--dir=x --nodes=-1", "--nodes=-1")
@@ -59,7 +61,7 @@ func TestUpConfig(t *testing.T) {
 }
 
 func TestChoosePorts(t *testing.T) {
-	taken, err := listenLocal(0)
+	taken, err := listen(loopback, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

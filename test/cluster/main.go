@@ -50,6 +50,7 @@ func newRootCommand() *cobra.Command {
 		newCompactCommand(),
 		newSnapshotCommand(),
 		newRestoreCommand(),
+		newNodeCommand(),
 		newSeedCommand(),
 		newSelftestCommand(),
 	)

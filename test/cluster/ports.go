@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,18 +11,31 @@ import (
 	"strconv"
 )
 
-// Ports are the cluster's TCP ports on 127.0.0.1. Zero means: choose a free one.
+// loopback is where everything listens, unless kube-apiserver is told otherwise.
+const loopback = "127.0.0.1"
+
+// Ports are the cluster's TCP ports. Zero means: choose a free one. etcd's are on
+// 127.0.0.1, kube-apiserver's is on Address.
 type Ports struct {
-	APIServer  int `json:"apiserver"`
-	EtcdClient int `json:"etcdClient"`
-	EtcdPeer   int `json:"etcdPeer"`
+	Address    string `json:"address,omitempty"` // "" is 127.0.0.1
+	APIServer  int    `json:"apiserver"`
+	EtcdClient int    `json:"etcdClient"`
+	EtcdPeer   int    `json:"etcdPeer"`
+}
+
+// host is the address that kube-apiserver listens on.
+func (p Ports) host() string { return cmp.Or(p.Address, loopback) }
+
+// server is the URL of kube-apiserver.
+func (p Ports) server() string {
+	return "https://" + net.JoinHostPort(p.host(), strconv.Itoa(p.APIServer))
 }
 
 // choosePorts settles every port: a port that was asked for must be free; else
 // the port of the last run is taken if it is free; else any free port.
 func choosePorts(asked, last Ports) (Ports, error) {
 	var (
-		chosen Ports
+		chosen = Ports{Address: asked.Address}
 		held   []net.Listener // held until all are chosen, so that they differ
 		faults []error
 	)
@@ -30,9 +44,9 @@ func choosePorts(asked, last Ports) (Ports, error) {
 			_ = l.Close()
 		}
 	}()
-	choose := func(flag string, asked, last int) int {
+	choose := func(flag, host string, asked, last int) int {
 		if asked != 0 {
-			l, err := listenLocal(asked)
+			l, err := listen(host, asked)
 			if err != nil {
 				faults = append(faults, fmt.Errorf("port %d is taken: give another %s, or 0 for any free one: %w", asked, flag, err))
 				return 0
@@ -40,26 +54,26 @@ func choosePorts(asked, last Ports) (Ports, error) {
 			held = append(held, l)
 			return asked
 		}
-		if l, err := listenLocal(last); err == nil {
+		if l, err := listen(host, last); err == nil {
 			held = append(held, l)
 			return l.Addr().(*net.TCPAddr).Port
 		}
-		l, err := listenLocal(0)
+		l, err := listen(host, 0)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("find a free port on 127.0.0.1: %w", err))
+			faults = append(faults, fmt.Errorf("find a free port on %s: %w", host, err))
 			return 0
 		}
 		held = append(held, l)
 		return l.Addr().(*net.TCPAddr).Port
 	}
-	chosen.APIServer = choose("--apiserver-port", asked.APIServer, last.APIServer)
-	chosen.EtcdClient = choose("--etcd-port", asked.EtcdClient, last.EtcdClient)
-	chosen.EtcdPeer = choose("", 0, last.EtcdPeer)
+	chosen.APIServer = choose("--apiserver-port", asked.host(), asked.APIServer, last.APIServer)
+	chosen.EtcdClient = choose("--etcd-port", loopback, asked.EtcdClient, last.EtcdClient)
+	chosen.EtcdPeer = choose("", loopback, 0, last.EtcdPeer)
 	return chosen, errors.Join(faults...)
 }
 
-func listenLocal(port int) (net.Listener, error) {
-	return net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+func listen(host string, port int) (net.Listener, error) {
+	return net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 }
 
 // loadPorts returns the ports of the last run, or zeros if there was none.
@@ -87,5 +101,5 @@ func savePorts(path string, p Ports) error {
 }
 
 func localURL(scheme string, port int) string {
-	return scheme + "://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	return scheme + "://" + net.JoinHostPort(loopback, strconv.Itoa(port))
 }

@@ -72,7 +72,7 @@ func (s *supervisor) startControlPlane(ctx context.Context, began time.Time) err
 	if err := waitReady(ctx, client); err != nil {
 		return err
 	}
-	s.say("kube-apiserver ready on %s after %.1f s", localURL("https", s.ports.APIServer), time.Since(began).Seconds())
+	s.say("kube-apiserver ready on %s after %.1f s", s.ports.server(), time.Since(began).Seconds())
 	// The others give up if they find no API server, so they come after it.
 	for _, name := range components()[1:] {
 		if err := s.startComponent(name); err != nil {

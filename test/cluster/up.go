@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ type UpConfig struct {
 func (c *UpConfig) RegisterFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Dir, "dir", "", "folder of the cluster: data, logs, kubeconfig (required)")
 	fs.BoolVar(&c.Fresh, "fresh", false, "forget the data of the last run in --dir")
+	fs.StringVar(&c.Asked.Address, "address", loopback, "address of kube-apiserver; one that is not loopback is for a network namespace of your own, where pods and real kubelets reach it")
 	fs.IntVar(&c.Asked.APIServer, "apiserver-port", 0, "port of kube-apiserver; 0: that of the last run if it is free, else any")
 	fs.IntVar(&c.Asked.EtcdClient, "etcd-port", 0, "port of etcd for clients; 0: as above")
 	fs.StringArrayVar(&c.APIServerArgs, "apiserver-arg", nil, "one more argument for kube-apiserver, such as --apiserver-arg=--v=4 (may be repeated)")
@@ -38,6 +40,9 @@ func (c *UpConfig) Validate() error {
 	var faults []error
 	if c.Dir == "" {
 		faults = append(faults, errors.New("say where the cluster lives with --dir=DIR"))
+	}
+	if net.ParseIP(c.Asked.Address) == nil {
+		faults = append(faults, fmt.Errorf("--address=%s: give an IP address of this machine", c.Asked.Address))
 	}
 	for flag, port := range map[string]int{"--apiserver-port": c.Asked.APIServer, "--etcd-port": c.Asked.EtcdClient} {
 		if port < 0 || port > 65535 {
@@ -172,7 +177,7 @@ func prepare(d Dir, cfg UpConfig) (Ports, error) {
 	if err := savePorts(d.ports(), ports); err != nil {
 		return Ports{}, fmt.Errorf("remember the ports: %w", err)
 	}
-	if err := makePKI(d); err != nil {
+	if err := makePKI(d, ports.host()); err != nil {
 		return Ports{}, err
 	}
 	return ports, writeComponentConfigs(d, ports)
@@ -183,7 +188,7 @@ func writeEnv(d Dir, ports Ports) error {
 	lines := []string{
 		"KUBECONFIG=" + d.kubeconfig(),
 		"ETCD_ENDPOINTS=" + localURL("http", ports.EtcdClient),
-		"APISERVER=" + localURL("https", ports.APIServer),
+		"APISERVER=" + ports.server(),
 		fmt.Sprintf("PID=%d", os.Getpid()),
 	}
 	if err := writeFile(d.env(), []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
