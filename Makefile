@@ -5,10 +5,10 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 TOOL    := go tool -modfile=tools/go.mod
-MODULES := . test/cluster test/e2e test/bench test/kubectl
+MODULES := . test/cluster test/e2e test/bench test/kubectl test/kubelets test/node test/influxd
 PACKAGES ?= ./...
 
-.PHONY: help run build deps test test-unit test-integration test-compat e2e-pipeline bench-stream bench-read verify fix cluster clean
+.PHONY: help run build deps test test-unit test-integration test-compat test-metrics e2e-pipeline e2e e2e-kubelet bench-stream bench-read bench-collector verify fix cluster clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,15 +25,15 @@ deps: ## Install the Debian packages that tests need (as root or with sudo), or 
 
 test: deps build ## Run every suite that needs no root and no kubelet
 	@$(MAKE) --no-print-directory test-unit
-	@hack/with-cluster.sh $(MAKE) --no-print-directory test-integration test-compat e2e-pipeline
+	@hack/with-cluster.sh $(MAKE) --no-print-directory test-integration test-compat test-metrics e2e-pipeline
 
 test-unit: ## Run the unit tests: no cluster, no server, under a minute
 	@hack/gotest.sh unit $(PACKAGES)
-	@for module in test/e2e test/bench; do echo "# $$module"; (cd $$module && go test ./...); done
+	@for module in test/e2e test/bench test/kubelets test/node; do echo "# $$module"; (cd $$module && go test ./...); done
 	@echo "# test/cluster"; hack/cluster.sh test
 
-test-integration: deps ## Run the tests that need a real Redis and a real control plane
-	@hack/with-cluster.sh hack/test-integration.sh
+test-integration: deps ## Run the tests that need a real Redis, InfluxDB and control plane
+	@hack/influxd.sh hack/with-cluster.sh hack/test-integration.sh
 
 e2e-pipeline: deps build ## Prove, end to end and under faults, that KRM says what the API server says
 	@hack/with-cluster.sh hack/e2e-pipeline.sh
@@ -41,12 +41,23 @@ e2e-pipeline: deps build ## Prove, end to end and under faults, that KRM says wh
 test-compat: deps build ## Compare KRM with the API server: kubectl, raw requests, informers, two replicas
 	@hack/with-cluster.sh hack/test-compat.sh $(COMPAT_FLAGS)
 
+test-metrics: deps build ## Prove that the metrics of simulated and recorded nodes are right, under faults too
+	@hack/with-cluster.sh hack/test-metrics.sh $(METRICS_FLAGS)
+
+e2e: e2e-kubelet ## Run every suite that needs root and a real kubelet
+
+e2e-kubelet: deps build ## Compare the metrics of a real kubelet's pods with what they burn (root)
+	@hack/e2e-kubelet.sh $(E2E_FLAGS)
+
 bench-stream: deps build ## Measure the way from a watch frame to the mirror
 	@mkdir -p bin && cd test/bench && go build -o ../../bin/bench-stream ./stream
 	@bin/bench-stream --krm=bin/krm $(BENCH_FLAGS)
 
 bench-read: deps build ## Measure reading KRM beside reading the API server
 	@hack/bench-read.sh $(BENCH_FLAGS)
+
+bench-collector: deps build ## Measure collecting 1,000 and 5,000 nodes, and reading the model
+	@hack/bench-collector.sh $(BENCH_FLAGS)
 
 verify: ## Check what CI checks: format, lint, modules, scripts
 	@hack/verify.sh

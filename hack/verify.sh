@@ -23,18 +23,18 @@ scripts() { local file; for file in hack/*.sh .ci/run; do bash -n "$file" || ret
 help_lists() { # every target that people are told of is listed by make help
 	local target list
 	list=$(make --no-print-directory help)
-	for target in run build deps test test-unit test-integration test-compat e2e-pipeline bench-stream bench-read verify fix cluster; do
+	for target in run build deps test test-unit test-integration test-compat test-metrics e2e-pipeline e2e e2e-kubelet bench-stream bench-read bench-collector verify fix cluster; do
 		grep -q "^  $target " <<<"$list" || { echo "make help does not list $target"; return 1; }
 	done
 }
 
 check "format" formatted
-for module in . test/cluster test/e2e test/bench test/kubectl tools; do
+for module in . test/cluster test/e2e test/bench test/kubectl test/kubelets test/node test/influxd tools; do
 	check "modules of $module" tidy "$module"
 done
 check "lint" tool golangci-lint run ./...
 check "lint with integration tests" tool golangci-lint run --build-tags=integration ./...
-for module in test/e2e test/bench; do
+for module in test/e2e test/bench test/kubelets test/node; do
 	check "vet $module" env -C "$module" go vet ./...
 done
 check "vet test/cluster" hack/cluster.sh vet

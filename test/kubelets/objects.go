@@ -166,7 +166,7 @@ func writeLines(path string, objects iter.Seq[any]) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // again, if all went well
 	out := bufio.NewWriterSize(file, 1<<20)
 	encoder := json.NewEncoder(out)
 	for object := range objects {
