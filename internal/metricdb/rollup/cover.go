@@ -1,0 +1,241 @@
+package rollup
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
+	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
+)
+
+// Cover is how much of what should have been measured was.
+type Cover struct {
+	Samples  int64
+	Expected int64 // windows that the resolution promises; never below Samples
+}
+
+// Ratio is 1 if nothing is missing, and if nothing was expected.
+func (c Cover) Ratio() float64 {
+	if c.Expected == 0 {
+		return 1
+	}
+	return float64(c.Samples) / float64(c.Expected)
+}
+
+func (c *Cover) add(d Cover) { c.Samples, c.Expected = c.Samples+d.Samples, c.Expected+d.Expected }
+
+// Coverage says how complete an answer is. Expected are the windows that end while a
+// pod runs, from its start to its end as Lifetimes knows them; of what it does not know,
+// from the first to the last sample; of the cluster, the whole interval.
+type Coverage struct {
+	Cover                    // of all groups, and of pods that have no sample at all
+	Each     []Cover         // of each group, as they are ordered
+	Every    []time.Duration // the resolutions of the interval, ascending
+	Late     int64           // hours in it that changed after they were closed
+	Complete bool            // the interval is over, and all its hours are closed with all their batches
+}
+
+// coverer computes coverage for an answer.
+type coverer struct {
+	*answer
+	lines    map[string]timeline
+	lives    map[string]*Life // by cluster and UID
+	counted  map[string]bool  // those whose pods have samples
+	variants map[groupKey]int // how many groups in the making a set has in a bucket
+	identity []string
+	now      time.Time
+	complete bool
+	every    []time.Duration
+}
+
+func newCoverer(a *answer) *coverer {
+	return &coverer{
+		answer: a, lines: map[string]timeline{}, lives: map[string]*Life{}, counted: map[string]bool{}, variants: map[groupKey]int{},
+		identity: metricdb.Identity(a.q.Metric, a.q.Level), now: time.Now(),
+	}
+}
+
+// read reads resolutions, lifetimes, and which hours are closed.
+func (c *coverer) read(ctx context.Context) error {
+	resolutions, err := c.db.Resolutions(ctx, "", c.q.From, c.q.To)
+	if err != nil {
+		return err
+	}
+	for _, r := range resolutions {
+		c.lines[r.Cluster] = append(c.lines[r.Cluster], r)
+		c.every = append(c.every, r.Every)
+	}
+	c.every = union(c.every, nil)
+	if c.ofPods() {
+		lives, err := Lives(ctx, c.db, c.q.From, c.q.To, c.lifeWhere()...)
+		if err != nil {
+			return err
+		}
+		for i := range lives {
+			c.lives[lifeKey(lives[i].Tags)] = &lives[i]
+		}
+	}
+	for _, g := range c.groups {
+		c.variants[groupKey{g.tags.Only(c.identity).Key(), g.bucket}]++
+	}
+	c.complete, err = c.closed(ctx)
+	return err
+}
+
+func (c *coverer) ofPods() bool { return c.q.Level == metrics.Pod || c.q.Level == metrics.Container }
+
+// lifeWhere are the conditions that lifetimes can fulfil.
+func (c *coverer) lifeWhere() (where []metricdb.Match) {
+	for _, m := range c.q.Where {
+		if slices.Contains([]string{metricdb.TagCluster, metricdb.TagNamespace, metricdb.TagPod, metricdb.TagPodID}, m.Tag) {
+			where = append(where, m)
+		}
+	}
+	return where
+}
+
+// closed says whether all of the interval is.
+func (c *coverer) closed(ctx context.Context) (bool, error) {
+	var where []metricdb.Match
+	for _, m := range c.q.Where {
+		if m.Tag == metricdb.TagCluster {
+			where = append(where, m)
+		}
+	}
+	from, to := floorHour(c.q.From), ceilHour(c.q.To)
+	hours, err := readHours(ctx, c.db, where, from, to)
+	if err != nil {
+		return false, err
+	}
+	now, err := totalSeals(ctx, c.db, where, from, to)
+	if err != nil {
+		return false, err
+	}
+	was := map[string]seal{}
+	last := map[string]int64{}
+	for key, h := range hours {
+		was[key.cluster] = was[key.cluster].add(h.seal)
+		last[key.cluster] = max(last[key.cluster], key.hour)
+	}
+	for cluster, s := range now {
+		if was[cluster] != s || last[cluster] < to.Add(-hour).Unix() {
+			return false, nil
+		}
+	}
+	return len(now) > 0, nil
+}
+
+// add adds what a group in the making has, to the one that it is of.
+func (c *coverer) add(to *merged, g *group) {
+	cover := Cover{Samples: g.count, Expected: c.expected(g)}
+	cover.Expected = max(cover.Expected, cover.Samples)
+	to.cover.add(cover)
+}
+
+// needsSpans says whether some set's life is only known from its samples.
+func (c *coverer) needsSpans() bool {
+	for _, g := range c.groups {
+		if g.unspanned && c.q.Level != metrics.Cluster && (c.variant(g) || c.life(g) == nil) {
+			return true
+		}
+	}
+	return false
+}
+
+// variant says whether a set has several groups in the making: its tags changed.
+func (c *coverer) variant(g *group) bool {
+	return c.variants[groupKey{g.tags.Only(c.identity).Key(), g.bucket}] > 1
+}
+
+// life is what is known of the pod that a group is of; nil if not when it ran.
+func (c *coverer) life(g *group) *Life {
+	life := c.lives[lifeKey(g.tags)]
+	if life == nil || life.Started.IsZero() {
+		return nil
+	}
+	return life
+}
+
+func lifeKey(tags metricdb.Tags) string {
+	return tags.Get(metricdb.TagCluster) + "\x00" + tags.Get(metricdb.TagPodID)
+}
+
+func (c *coverer) expected(g *group) int64 {
+	cluster := g.tags.Get(metricdb.TagCluster)
+	line := c.lines[cluster]
+	begin, end := c.q.From, c.q.To
+	if c.g.Bucket > 0 {
+		if at := time.Unix(0, g.bucket); at.After(begin) {
+			begin = at
+		}
+		if at := time.Unix(0, g.bucket).Add(c.g.Bucket); at.Before(end) {
+			end = at
+		}
+	}
+	life := c.life(g)
+	c.counted[lifeKey(g.tags)] = true
+	switch {
+	case c.variant(g):
+		return line.windows(g.first.UnixNano(), g.last.UnixNano()+1)
+	case c.q.Level == metrics.Cluster:
+		return line.windows(begin.UnixNano(), min(end.UnixNano(), c.now.UnixNano()))
+	case life != nil:
+		return c.windows(life, begin, end)
+	}
+	return line.windows(g.first.UnixNano(), g.last.UnixNano()+1)
+}
+
+// windows is how many windows end while a pod runs within [begin, end).
+func (c *coverer) windows(life *Life, begin, end time.Time) int64 {
+	if life.Started.After(begin) {
+		begin = life.Started
+	}
+	over := life.Ended()
+	if over.IsZero() {
+		over = c.now
+	}
+	if over.Before(end) {
+		end = over
+	}
+	return c.lines[life.Tags.Get(metricdb.TagCluster)].windows(begin.UnixNano(), end.UnixNano())
+}
+
+// coverage sums up.
+func (c *coverer) coverage(groups []*merged) Coverage {
+	all := Coverage{Every: c.every, Late: c.plan.late, Complete: c.complete}
+	for _, m := range groups {
+		all.Each = append(all.Each, m.cover)
+		all.add(m.cover)
+	}
+	if d, ok := metrics.Lookup(c.q.Metric); !c.ofPods() || ok && d.Labelled {
+		return all
+	}
+	for key, life := range c.lives {
+		if c.counted[key] || life.Started.IsZero() || !c.unseen(life) {
+			continue
+		}
+		n := c.windows(life, c.q.From, c.q.To)
+		if c.q.Level == metrics.Container {
+			n *= life.Containers
+		}
+		all.Expected += n
+	}
+	return all
+}
+
+// unseen says that a pod without samples should have had some.
+func (c *coverer) unseen(life *Life) bool {
+	for i := range c.q.Where {
+		switch m := &c.q.Where[i]; m.Tag {
+		case metricdb.TagContainer, metricdb.TagImage, metricdb.TagResource:
+			return false
+		case metricdb.TagType:
+		default:
+			if !m.Holds(life.Tags) {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,300 @@
+package rollup
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
+	"github.com/kubernetes-resource-monitor/krm/internal/object"
+)
+
+// feed is a snapshot and its feed by hand.
+type feed struct {
+	objects map[object.Key]object.Record
+	entries []object.FeedEntry
+	first   int // entries before were trimmed
+	n       int
+	atScan  func()
+}
+
+func newFeed() *feed { return &feed{objects: map[object.Key]object.Record{}} }
+
+func feedID(n int) object.LogID {
+	if n == 0 {
+		return ""
+	}
+	return object.LogID(fmt.Sprintf("9-%d", n))
+}
+
+// tell publishes one change; a tombstone has the last body.
+func (f *feed) tell(what object.EventType, at time.Time, name, uid, body string) {
+	f.n++
+	key := object.Key{Namespace: "ns", Name: name}
+	head := object.Head{Key: key, UID: uid, SeenAt: at, Deleted: what == object.Deleted}
+	f.objects[key] = object.Record{Head: head, Body: []byte(body)}
+	if head.Deleted {
+		delete(f.objects, key)
+	}
+	f.entries = append(f.entries, object.FeedEntry{
+		ID: feedID(f.n), Prev: feedID(f.n - 1), Freshness: object.Freshness{StreamedAt: at}, Objects: int64(len(f.objects)),
+		Changes: []object.Change{{Type: what, Object: object.Packed{Head: head, Data: []byte(body)}}},
+	})
+}
+
+func (f *feed) State(context.Context) (object.SnapshotState, error) {
+	at := t0
+	if n := len(f.entries); n > 0 {
+		at = f.entries[n-1].Freshness.StreamedAt
+	}
+	return object.SnapshotState{Synced: true, Lineage: "l", Tail: feedID(f.n), Freshness: object.Freshness{StreamedAt: at}}, nil
+}
+
+func (f *feed) Scan(context.Context) iter.Seq2[object.Record, error] {
+	return func(yield func(object.Record, error) bool) {
+		if f.atScan != nil {
+			f.atScan()
+			f.atScan = nil
+		}
+		for _, r := range f.objects {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (f *feed) Read(_ context.Context, after object.LogID, _ time.Duration) (some []object.FeedEntry, err error) {
+	for _, e := range f.entries[f.first:] {
+		if e.ID.Compare(after) > 0 && len(some) < 3 {
+			some = append(some, e)
+		}
+	}
+	return some, nil
+}
+
+func (f *feed) Unpack(_ context.Context, p object.Packed) (object.Record, error) {
+	if len(p.Data) == 0 {
+		return object.Record{}, object.ErrUnreadable
+	}
+	return object.Record{Head: p.Head, Body: p.Data}, nil
+}
+
+// podBody is a pod that was created at a second, with more of its spec and status.
+func podBody(name, uid string, created time.Time, node, status string) string {
+	spec := `"containers":[{"name":"c","resources":{"requests":{"cpu":"250m","memory":"64Mi","nvidia.com/gpu":"1"}}}],` +
+		`"initContainers":[{"name":"i","resources":{"requests":{"cpu":"9"}}},{"name":"s","restartPolicy":"Always","resources":{"requests":{"cpu":"0.1"}}}],"overhead":{"cpu":"50m"}`
+	if node != "" {
+		spec += `,"nodeName":"` + node + `"`
+	}
+	return fmt.Sprintf(`{"metadata":{"name":%q,"namespace":"ns","uid":%q,"creationTimestamp":%q,"labels":{"b":"2","a":"1"}},"spec":{%s},"status":{%s}}`,
+		name, uid, created.Format(time.RFC3339), spec, status)
+}
+
+func scheduled(at time.Time) string {
+	return fmt.Sprintf(`"phase":"Pending","conditions":[{"type":"PodScheduled","status":"True","lastTransitionTime":%q}]`, at.Format(time.RFC3339))
+}
+
+func running(at, started time.Time) string {
+	return strings.Replace(scheduled(at), "Pending", "Running", 1) +
+		fmt.Sprintf(`,"containerStatuses":[{"name":"c","state":{"running":{"startedAt":%q}}}]`, started.Format(time.RFC3339))
+}
+
+func succeeded(at, started, finished time.Time) string {
+	return strings.Replace(scheduled(at), "Pending", "Succeeded", 1) +
+		fmt.Sprintf(`,"containerStatuses":[{"name":"c","state":{"terminated":{"startedAt":%q,"finishedAt":%q}}}]`, started.Format(time.RFC3339), finished.Format(time.RFC3339))
+}
+
+// story is Lifetimes between a feed and a database.
+type story struct {
+	t    *testing.T
+	db   *memory
+	feed *feed
+	now  time.Time
+	l    *Lifetimes
+}
+
+func newStory(t *testing.T) *story {
+	s := &story{t: t, db: newMemory(), feed: newFeed(), now: t0.Add(time.Hour)}
+	s.restart()
+	return s
+}
+
+func (s *story) restart() {
+	s.l = NewLifetimes(s.db, s.feed, "one", LifetimesOptions{Now: func() time.Time { return s.now }}, quiet())
+}
+
+func (s *story) step() {
+	s.t.Helper()
+	for range 6 {
+		if err := s.l.Step(s.t.Context()); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// lives are all lives of the first week as text: seconds after t0, "-" if unknown.
+func (s *story) lives() []string {
+	s.t.Helper()
+	lives, err := Lives(s.t.Context(), s.db, t0, t0.Add(7*day))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var all []string
+	for _, l := range lives {
+		line := l.Tags.Get("pod_name") + "/" + l.UID()
+		for _, at := range []time.Time{l.Created, l.Scheduled, l.Started, l.Finished, l.Deleted} {
+			if at.IsZero() {
+				line += " -"
+			} else {
+				line += fmt.Sprintf(" %v", at.Sub(t0).Seconds())
+			}
+		}
+		if l.Estimated {
+			line += " estimated"
+		}
+		all = append(all, line)
+	}
+	return all
+}
+
+func sec(n float64) time.Time { return t0.Add(time.Duration(n * float64(time.Second))) }
+
+func TestLifetimes(t *testing.T) {
+	s := newStory(t)
+	f := s.feed
+	f.tell(object.Added, sec(1), "old", "o", podBody("old", "o", sec(0), "n1", running(sec(1), sec(2))))
+	s.step()
+	f.tell(object.Added, sec(10), "web", "u1", podBody("web", "u1", sec(10), "", `"phase":"Pending"`))
+	s.step()
+	f.tell(object.Modified, sec(11), "web", "u1", podBody("web", "u1", sec(10), "n1", scheduled(sec(11))))
+	f.tell(object.Modified, sec(13), "web", "u1", podBody("web", "u1", sec(10), "n1", running(sec(11), sec(12))))
+	s.step()
+	s.restart()
+	// A container that starts again does not start the pod again.
+	f.tell(object.Modified, sec(20), "web", "u1", podBody("web", "u1", sec(10), "n1", running(sec(11), sec(19))))
+	f.tell(object.Deleted, sec(30.25), "web", "u1", podBody("web", "u1", sec(10), "n1", succeeded(sec(11), sec(19), sec(29))))
+	f.tell(object.Added, sec(31), "web", "u2", podBody("web", "u2", sec(31), "n2", scheduled(sec(31))))
+	// It comes and goes between two looks, and never ran.
+	f.tell(object.Added, sec(40), "brief", "b", podBody("brief", "b", sec(40), "n1", scheduled(sec(40))))
+	f.tell(object.Deleted, sec(40.5), "brief", "b", podBody("brief", "b", sec(40), "n1", scheduled(sec(40))))
+	s.step()
+	equal(t, s.lives(), "brief/b 40 40 - - 40.5", "old/o 0 1 2 - -", "web/u1 10 11 12 29 30.25", "web/u2 31 31 - - -")
+	lives, err := Lives(t.Context(), s.db, t0, t0.Add(day), metricdb.Is("pod_name", "old"))
+	if err != nil || len(lives) != 1 {
+		t.Fatal(lives, err)
+	}
+	if l := lives[0]; l.CPU != 250+100+50 || l.Memory != 64<<20 || l.GPU != 1 || l.Containers != 1 || l.Tags.Get("labels") != "a:1,b:2" || l.Tags.Get("nodename") != "n1" {
+		t.Errorf("%+v", l)
+	}
+	if len(of(s.db, PodSet, "created")) != 4 {
+		t.Errorf("records of pods: %v", of(s.db, PodSet, "created"))
+	}
+	writes := s.db.writes
+	s.step()
+	if s.db.writes != writes {
+		t.Error("it writes though nothing changed")
+	}
+}
+
+func TestLifetimesAfterAGap(t *testing.T) {
+	s := newStory(t)
+	f := s.feed
+	for _, name := range []string{"a", "b", "c"} {
+		f.tell(object.Added, sec(1), name, name, podBody(name, name, sec(0), "n1", running(sec(1), sec(2))))
+	}
+	s.step()
+	f.tell(object.Deleted, sec(10), "a", "a", podBody("a", "a", sec(0), "n1", running(sec(1), sec(2))))
+	f.tell(object.Modified, sec(11), "b", "b", podBody("b", "b", sec(0), "n1", running(sec(1), sec(2))))
+	f.first = len(f.entries) // nobody reads that any more
+	f.atScan = func() {
+		f.tell(object.Deleted, sec(20), "b", "b", podBody("b", "b", sec(0), "n1", running(sec(1), sec(2))))
+		f.tell(object.Added, sec(21), "d", "d", podBody("d", "d", sec(21), "n1", scheduled(sec(21))))
+	}
+	f.tell(object.Modified, sec(12), "c", "c", podBody("c", "c", sec(0), "n1", running(sec(1), sec(2))))
+	f.first = len(f.entries)
+	s.restart()
+	for range 3 {
+		if err := s.l.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.step()
+	// What the feed still says is exact; what it does not is dated when it was noticed.
+	equal(t, s.lives(), "a/a 0 1 2 - 21 estimated", "b/b 0 1 2 - 20", "c/c 0 1 2 - -", "d/d 21 21 - - -")
+}
+
+// TestLifetimesNothingIsLost: whatever write fails, all is there in the end.
+func TestLifetimesNothingIsLost(t *testing.T) {
+	for broken := range 6 {
+		s := newStory(t)
+		s.step() // what was over before it began, it does not know
+		n := 0
+		s.db.fail = func([]metricdb.Record) error {
+			if n++; n == broken+1 {
+				return errors.New("away")
+			}
+			return nil
+		}
+		for i := range 8 {
+			name := fmt.Sprint("p", i)
+			at := sec(float64(i))
+			s.feed.tell(object.Added, at, name, name, podBody(name, name, at, "n1", scheduled(at)))
+			s.feed.tell(object.Deleted, at.Add(500*time.Millisecond), name, name, "")
+			for range 2 {
+				if err := s.l.Step(t.Context()); err != nil {
+					s.restart()
+				}
+			}
+		}
+		s.db.fail = nil
+		s.step()
+		var want []string
+		for i := range 8 {
+			want = append(want, fmt.Sprintf("p%d/p%d %d %d - - %v", i, i, i, i, float64(i)+.5))
+		}
+		equal(t, s.lives(), want...)
+	}
+}
+
+// TestLivesOfLongAgo: pods that were created before are found from the day's record,
+// and their ends from those of pods that ended.
+func TestLivesOfLongAgo(t *testing.T) {
+	s := newStory(t)
+	s.feed.tell(object.Added, sec(1), "long", "l", podBody("long", "l", sec(0), "n1", running(sec(1), sec(2))))
+	s.step()
+	for i := range 3 {
+		s.now = t0.Add(time.Duration(i+1)*day + time.Minute)
+		s.step()
+	}
+	s.feed.tell(object.Deleted, t0.Add(3*day+time.Hour), "long", "l", podBody("long", "l", sec(0), "n1", running(sec(1), sec(2))))
+	s.step()
+	delete(s.db.records, slices.MinFunc(keysOf(s.db, PodSet), cmp.Compare[string])) // it is not looked at
+	f := func(from, to time.Time, want int) {
+		t.Helper()
+		lives, err := Lives(t.Context(), s.db, from, to)
+		if err != nil || len(lives) != want {
+			t.Errorf("%v: %+v %v", from, lives, err)
+		} else if want == 1 && to.After(t0.Add(3*day+time.Hour)) && !lives[0].Deleted.Equal(t0.Add(3*day+time.Hour)) {
+			t.Errorf("%+v has no end", lives[0])
+		}
+	}
+	f(t0.Add(day), t0.Add(day+time.Hour), 1)
+	f(t0.Add(2*day), t0.Add(4*day), 1)
+	f(t0.Add(3*day+2*time.Hour), t0.Add(4*day), 0)
+}
+
+func keysOf(db *memory, set string) (keys []string) {
+	for key, r := range db.records {
+		if r.Set == set {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
