@@ -42,8 +42,8 @@ var mayImport = map[string][]string{
 	"collector/sink":    {"internal/object", "internal/metrics"},
 	"collector/source":  {"collector/objects", "internal/object", "internal/metrics"},
 	"apiserver": {
-		"apiserver/auth", "apiserver/discovery", "apiserver/headers", "apiserver/kubeapi", "apiserver/kubeapi/field", "apiserver/model", "apiserver/passthrough",
-		"internal/object", "internal/metrics", "internal/mirror", "internal/wire",
+		"apiserver/auth", "apiserver/billing", "apiserver/discovery", "apiserver/headers", "apiserver/kubeapi", "apiserver/kubeapi/field", "apiserver/model", "apiserver/passthrough",
+		"internal/object", "internal/metricdb", "internal/metrics", "internal/mirror", "internal/wire",
 	},
 	"apiserver/auth":          {},
 	"apiserver/discovery":     {"apiserver/headers", "internal/object"},
@@ -51,16 +51,18 @@ var mayImport = map[string][]string{
 	"apiserver/kubeapi":       {"apiserver/headers", "apiserver/kubeapi/field", "internal/object", "internal/mirror", "internal/wire"},
 	"apiserver/kubeapi/field": {"internal/object"},
 	"apiserver/billing":       {"apiserver/headers", "apiserver/kubeapi", "apiserver/kubeapi/field", "internal/mirror", "internal/wire", "internal/metricdb", "internal/metricdb/rollup", "internal/metrics", "internal/object"},
-	"apiserver/model":         {"apiserver/headers", "apiserver/kubeapi", "apiserver/kubeapi/field", "internal/object", "internal/metrics", "internal/mirror", "internal/wire"},
+	"apiserver/model":         {"apiserver/headers", "apiserver/kubeapi", "apiserver/kubeapi/field", "internal/object", "internal/metricdb", "internal/metrics", "internal/mirror", "internal/wire"},
 	"apiserver/passthrough":   {"apiserver/auth"},
 	"client":                  {},
 }
 
 // only names the packages that may reach a library.
 var only = map[string][]string{
-	"github.com/redis/go-redis":          {"internal/store"},
-	"k8s.io/client-go/rest":              {"internal/kube", "client"}, // client makes settings for it, and sends nothing
-	"k8s.io/client-go/kubernetes/scheme": {"internal/kube", "internal/wire"},
+	"github.com/influxdata/influxdb-client-go": {"internal/metricdb/influx"},
+	"go.etcd.io/bbolt":                         {"internal/metricdb/embedded"},
+	"github.com/redis/go-redis":                {"internal/store"},
+	"k8s.io/client-go/rest":                    {"internal/kube", "client"}, // client makes settings for it, and sends nothing
+	"k8s.io/client-go/kubernetes/scheme":       {"internal/kube", "internal/wire"},
 }
 
 type listed struct {

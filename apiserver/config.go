@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kubernetes-resource-monitor/krm/apiserver/auth"
+	"github.com/kubernetes-resource-monitor/krm/apiserver/billing"
 	"github.com/kubernetes-resource-monitor/krm/apiserver/passthrough"
 )
 
@@ -20,6 +21,7 @@ type Config struct {
 	DisableExport bool
 	Auth          auth.Config
 	Passthrough   passthrough.Config
+	Billing       billing.Config
 }
 
 // RegisterFlags adds the flags with their defaults.
@@ -32,6 +34,7 @@ func (c *Config) RegisterFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&c.DisableExport, "disable-export", false, "answer /api/v1/metric-export with nothing")
 	c.Auth.RegisterFlags(fs)
 	c.Passthrough.RegisterFlags(fs)
+	c.Billing.RegisterFlags(fs)
 }
 
 // Validate returns all faults of the settings and of the address to listen on,

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/kubernetes-resource-monitor/krm/apiserver/auth"
+	"github.com/kubernetes-resource-monitor/krm/apiserver/billing"
 	"github.com/kubernetes-resource-monitor/krm/apiserver/kubeapi"
 	"github.com/kubernetes-resource-monitor/krm/apiserver/model"
 	"github.com/kubernetes-resource-monitor/krm/apiserver/passthrough"
@@ -50,6 +51,11 @@ type Options struct {
 	// Model is where metrics come from; none are served if nil. Whoever calls New also
 	// keeps it current.
 	Model model.Source
+	// Past is the metric database that is asked about the past; nothing is told of it if
+	// nil. It needs Model.
+	Past model.History
+	// Billing answers billing systems, who have credentials of their own; nobody does if nil.
+	Billing *billing.API
 	// DisableExport answers the export of metrics with nothing.
 	DisableExport bool
 	// Drain is how long Run waits, once it is told to stop, for requests to end. 15 s if 0.
@@ -66,7 +72,8 @@ type Server struct {
 	log     *slog.Logger
 	metrics *metrics
 	api     *kubeapi.API
-	model   *model.API // nil if no metrics are served
+	model   *model.API        // nil if no metrics are served
+	past    *model.Historical // nil if no past is
 	engine  *gin.Engine
 }
 
@@ -92,6 +99,9 @@ func New(set *mirror.Set, asks Asks, options Options, log *slog.Logger) *Server 
 	s.api = kubeapi.New(set, serving, log)
 	if options.Model != nil {
 		s.model = model.New(options.Model, model.Options{Authorize: s.authorize, DisableExport: options.DisableExport}, log)
+		if options.Past != nil {
+			s.past = model.NewHistorical(s.model, options.Past)
+		}
 	}
 	s.metrics = newMetrics(options.Registry, s.api)
 	s.engine = s.routes()
@@ -107,7 +117,7 @@ func (s *Server) routes() *gin.Engine {
 	engine.RedirectTrailingSlash = false
 	engine.HandleMethodNotAllowed = true
 	engine.ForwardedByClientIP = false
-	engine.Use(s.observe, s.recover, limitWrites, s.limitURI, s.authenticate, s.serveMetrics)
+	engine.Use(s.observe, s.recover, limitWrites, s.limitURI, s.serveBilling, s.authenticate, s.serveMetrics)
 	open := func(path, verb string, handlers ...gin.HandlerFunc) {
 		engine.Match([]string{http.MethodGet, http.MethodHead}, path, append([]gin.HandlerFunc{as(verb)}, handlers...)...)
 	}
@@ -136,7 +146,14 @@ func (s *Server) routes() *gin.Engine {
 // serveMetrics answers what the model has an answer for. It comes before the routes,
 // because its paths lie among those of the Kubernetes API.
 func (s *Server) serveMetrics(c *gin.Context) {
-	if s.model != nil && s.model.Serve(c) {
+	if s.past != nil && s.past.Serve(c) || s.model != nil && s.model.Serve(c) {
+		c.Abort()
+	}
+}
+
+// serveBilling answers billing systems. It comes before the others' authentication.
+func (s *Server) serveBilling(c *gin.Context) {
+	if s.options.Billing != nil && s.options.Billing.Serve(c) {
 		c.Abort()
 	}
 }

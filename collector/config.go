@@ -40,7 +40,7 @@ const shortest = 5 * time.Second
 // RegisterFlags adds the flags with their defaults.
 func (c *Config) RegisterFlags(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&c.Sources, "source", nil, "`PREFIX:URL?OPTIONS` to collect from: kubernetes:, kubernetes.summary_api: or dcgm:; repeat it for several, with ?cluster_name=NAME for several clusters (default \""+DefaultSource+"\")")
-	fs.StringArrayVar(&c.Sinks, "sink", nil, "`NAME:URL?OPTIONS` to write batches to: log or prometheus; repeat it for several (default prometheus); redis, for the model, is always there unless --disable-metric-sink")
+	fs.StringArrayVar(&c.Sinks, "sink", nil, "`NAME:URL?OPTIONS` to write batches to: log, prometheus or influxdb (as --metric-db); repeat it for several (default prometheus); redis, for the model, is always there unless --disable-metric-sink")
 	fs.DurationVar(&c.Resolution, "metric-resolution", 30*time.Second, "length of a collection window, at least 5s; windows end at its multiples")
 	fs.DurationVar(&c.Offset, "scrape-offset", 0, "from a window's end to its scrape (default 5s, or a sixth of the resolution)")
 	fs.DurationVar(&c.Timeout, "scrape-timeout", 0, "how long a node may take to answer (default 20s, or a third of the resolution)")
@@ -182,6 +182,7 @@ const (
 	SinkRedis      = "redis"
 	SinkLog        = "log"
 	SinkPrometheus = "prometheus"
+	SinkInflux     = "influxdb"
 )
 
 // SinkConfig is one --sink.
@@ -189,6 +190,8 @@ type SinkConfig struct {
 	Name   string
 	Listen string   // of prometheus: HOST:PORT of a listener of its own; "" for the process's
 	Types  []string // of log: the types of sets that are written; none means all
+	// Database is all of an influxdb sink, influxdb:URL?OPTIONS: internal/metricdb reads it.
+	Database string
 }
 
 // ParseSinks reads --sink. Redis is added, for the model, unless it is not wanted.
@@ -215,6 +218,9 @@ func (c *Config) ParseSinks() (sinks []SinkConfig, err error) {
 var setTypes = []string{"cluster", "ns", "node", "pod", "pod_container", "sys_container"}
 
 func parseSink(text string) (SinkConfig, error) {
+	if strings.HasPrefix(text, SinkInflux+":") {
+		return SinkConfig{Name: SinkInflux, Database: text}, nil
+	}
 	name, at, err := source.ParseURI(text)
 	if err != nil {
 		return SinkConfig{}, err
@@ -233,7 +239,7 @@ func parseSink(text string) (SinkConfig, error) {
 	case SinkLog:
 		accepted = "types"
 	default:
-		return one, fmt.Errorf("sink not recognized: %s: there are %s, %s and %s", name, SinkRedis, SinkLog, SinkPrometheus)
+		return one, fmt.Errorf("sink not recognized: %s: there are %s, %s, %s and %s", name, SinkRedis, SinkLog, SinkPrometheus, SinkInflux)
 	}
 	for option, values := range at.Query() {
 		if option != accepted {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kubernetes-resource-monitor/krm/apiserver"
 	"github.com/kubernetes-resource-monitor/krm/internal/kube"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
 )
 
@@ -18,6 +19,7 @@ type apiserverFlags struct {
 	redis     store.Config
 	kube      kube.Flags
 	apiserver apiserver.Config
+	past      metricdb.Config
 }
 
 func (f *apiserverFlags) register(fs *pflag.FlagSet) {
@@ -25,10 +27,11 @@ func (f *apiserverFlags) register(fs *pflag.FlagSet) {
 	f.redis.RegisterFlags(fs)
 	f.kube.RegisterFlags(fs)
 	f.apiserver.RegisterFlags(fs)
+	f.past.RegisterFlags(fs)
 }
 
 func (f *apiserverFlags) validate() error {
-	return errors.Join(f.process.validate(), f.redis.Validate(), f.apiserver.Validate(f.process.Listen))
+	return errors.Join(f.process.validate(), f.redis.Validate(), f.apiserver.Validate(f.process.Listen), f.past.Validate())
 }
 
 func newAPIServerCommand() *cobra.Command {
@@ -74,8 +77,15 @@ func runAPIServer(ctx context.Context, flags apiserverFlags) (err error) {
 		}
 		up = upstream{source, config}
 	}
+	past, err := openMetricDB(flags.past, p)
+	if err != nil {
+		return err
+	}
+	if past != nil {
+		defer func() { err = errors.Join(err, past.Close()) }()
+	}
 	g, ctx := errgroup.WithContext(ctx)
-	if _, err := serveAPI(ctx, g, flags.process.Listen, flags.apiserver, up, p); err != nil {
+	if _, err := serveAPI(ctx, g, flags.process.Listen, flags.apiserver, up, past, p); err != nil {
 		return err
 	}
 	return g.Wait()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 
@@ -13,9 +12,11 @@ import (
 
 	"github.com/kubernetes-resource-monitor/krm/collector"
 	"github.com/kubernetes-resource-monitor/krm/collector/objects"
+	processors "github.com/kubernetes-resource-monitor/krm/collector/process"
 	"github.com/kubernetes-resource-monitor/krm/collector/sink"
 	"github.com/kubernetes-resource-monitor/krm/collector/source"
 	"github.com/kubernetes-resource-monitor/krm/internal/kube"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
 )
@@ -31,6 +32,7 @@ type collecting struct {
 	health     *collector.Health
 	before     func(context.Context) // what objects wait for; nil: nothing
 	closers    []func() error
+	labels     processors.LabelOptions
 }
 
 // collectorParts are what pipelines have in common.
@@ -40,6 +42,7 @@ type collectorParts struct {
 	api     *rest.Config // of our own cluster; nil if it is not known
 	// elsewhere opens the Redis keys of a KRM that watches another cluster.
 	elsewhere func(ctx context.Context, prefix string) (*store.Store, error)
+	past      metricdb.DB // nil: there is no metric database
 	metrics   *collector.Metrics
 	sinks     sink.Options
 }
@@ -80,6 +83,7 @@ func (c *collecting) add(ctx context.Context, cluster collector.ClusterConfig, s
 	if err != nil {
 		return usageError{err}
 	}
+	c.labels = labels
 	var sources []collector.NamedSource
 	for _, config := range cluster.Sources {
 		access, err := accessOf(config, parts.api)
@@ -124,6 +128,9 @@ func (c *collecting) open(stream object.FrameStream, sinks []collector.SinkConfi
 		case collector.SinkPrometheus:
 			opened = append(opened, sink.Named{Name: s.Name, Sink: c.exposition})
 		}
+	}
+	if parts.past != nil {
+		opened = append(opened, sink.Named{Name: "metricdb", Sink: dbSink{parts.past}})
 	}
 	return opened
 }
@@ -216,8 +223,12 @@ func apiOf(config source.Config, api *rest.Config) (*rest.Config, error) {
 	return api, nil
 }
 
-// run starts, in g, all that was prepared.
-func (c *collecting) run(ctx context.Context, g *errgroup.Group, log *slog.Logger) {
+// run starts, in g, all that was prepared with parts.
+func (c *collecting) run(ctx context.Context, g *errgroup.Group, parts collectorParts) {
+	if parts.past != nil {
+		g.Go(func() error { return parts.past.Run(ctx) })
+		keepPast(ctx, g, parts.past, c.labels, c.before, parts.process)
+	}
 	for _, known := range c.objects {
 		g.Go(func() error {
 			if c.before != nil {
@@ -235,7 +246,7 @@ func (c *collecting) run(ctx context.Context, g *errgroup.Group, log *slog.Logge
 	if c.exposition != nil && c.listen != "" {
 		mux := http.NewServeMux()
 		mux.Handle("GET "+sink.ExpositionPath, c.exposition)
-		g.Go(func() error { return serveHTTP(ctx, c.listen, mux, log) })
+		g.Go(func() error { return serveHTTP(ctx, c.listen, mux, parts.process.log) })
 	}
 }
 

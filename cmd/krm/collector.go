@@ -22,6 +22,7 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/collector"
 	"github.com/kubernetes-resource-monitor/krm/collector/sink"
 	"github.com/kubernetes-resource-monitor/krm/internal/kube"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
 )
 
@@ -31,6 +32,7 @@ type collectorFlags struct {
 	kube      kube.Flags
 	collector collector.Config
 	heapster  heapsterFlags
+	past      metricdb.Config
 	check     bool
 }
 
@@ -40,12 +42,13 @@ func (f *collectorFlags) register(fs *pflag.FlagSet) {
 	f.kube.RegisterFlags(fs)
 	f.collector.RegisterFlags(fs)
 	f.heapster.register(fs)
+	f.past.RegisterFlags(fs)
 	fs.BoolVar(&f.check, "check", false, "ask each node once, print a table of what works, and end")
 }
 
 func (f *collectorFlags) validate() error {
 	f.heapster.apply(&f.process)
-	return errors.Join(f.process.validateOps(), f.redis.Validate(), f.kube.Validate(), f.collector.Validate())
+	return errors.Join(f.process.validateOps(), f.redis.Validate(), f.kube.Validate(), f.collector.Validate(), f.past.Validate())
 }
 
 // heapsterFlags are those of Heapster that say how it serves: old command lines have
@@ -163,6 +166,19 @@ func runCollector(ctx context.Context, flags collectorFlags, out io.Writer) (err
 		// credentials, and the first answer 401 says so.
 		p.log.Info("no API server is known", "err", err)
 	}
+	sinks, err := flags.collector.ParseSinks()
+	if err == nil {
+		err = databaseOfSinks(sinks, &flags.past)
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	if parts.past, err = openMetricDB(flags.past, p); err != nil {
+		return err
+	}
+	if parts.past != nil {
+		defer func() { err = errors.Join(err, parts.past.Close()) }()
+	}
 	work, err := prepareCollecting(ctx, parts)
 	if err != nil {
 		return err
@@ -178,7 +194,7 @@ func runCollector(ctx context.Context, flags collectorFlags, out io.Writer) (err
 		ops.Handle("GET "+sink.ExpositionPath, work.exposition)
 	}
 	g.Go(func() error { return serveHTTP(ctx, flags.process.Listen, ops, p.log) })
-	work.run(ctx, g, p.log)
+	work.run(ctx, g, parts)
 	return g.Wait()
 }
 

@@ -73,7 +73,7 @@ serve the snapshots by GET, at the Kubernetes API's own paths.`,
 		}
 	}
 	add("run", newStandaloneCommand(), newStreamerCommand(), newVerifierCommand(), newAggregatorCommand(), newAPIServerCommand(), newCollectorCommand())
-	add("read", newGetCommand(), newStatusCommand(), newVerifyCommand(), newTokenCommand(), newResourceCommand())
+	add("read", newGetCommand(), newBillCommand(), newStatusCommand(), newVerifyCommand(), newTokenCommand(), newResourceCommand())
 	root.AddCommand(newVersionCommand())
 	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		return pflag.NormalizedName(collector.Normalize(name))

@@ -13,12 +13,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/rest"
 
 	"github.com/kubernetes-resource-monitor/krm/aggregator"
 	"github.com/kubernetes-resource-monitor/krm/apiserver"
 	"github.com/kubernetes-resource-monitor/krm/collector"
 	"github.com/kubernetes-resource-monitor/krm/collector/objects"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
 	"github.com/kubernetes-resource-monitor/krm/streamer"
@@ -34,6 +34,7 @@ type standaloneFlags struct {
 	apiserver  apiserver.Config
 	collector  collector.Config
 	heapster   heapsterFlags
+	past       metricdb.Config
 	collect    bool
 }
 
@@ -46,6 +47,7 @@ func (f *standaloneFlags) register(fs *pflag.FlagSet) {
 	f.apiserver.RegisterFlags(fs)
 	f.collector.RegisterFlags(fs)
 	f.heapster.register(fs)
+	f.past.RegisterFlags(fs)
 	fs.BoolVar(&f.collect, "collect", true, "collect metrics from the kubelets, as whoever the kubeconfig says and trusting whom it trusts")
 	level := fs.Lookup("log-level") // people watch this process: only what they must know
 	level.DefValue = "warn"
@@ -55,7 +57,7 @@ func (f *standaloneFlags) register(fs *pflag.FlagSet) {
 func (f *standaloneFlags) validate() error {
 	f.heapster.apply(&f.process)
 	return errors.Join(f.process.validate(), f.resource.validate(), f.kube.validate(),
-		f.verifier.Validate(), f.aggregator.Validate(), f.apiserver.Validate(f.process.Listen), f.collector.Validate())
+		f.verifier.Validate(), f.aggregator.Validate(), f.apiserver.Validate(f.process.Listen), f.collector.Validate(), f.past.Validate())
 }
 
 func newStandaloneCommand() *cobra.Command {
@@ -119,7 +121,14 @@ func runStandalone(ctx context.Context, flags standaloneFlags, out io.Writer) (e
 	if err != nil {
 		return err
 	}
-	set, err := serveAPI(ctx, g, flags.process.Listen, flags.apiserver, upstream{source, config}, p)
+	past, err := openPast(&flags, p)
+	if err != nil {
+		return err
+	}
+	if past != nil {
+		defer func() { err = errors.Join(err, past.Close()) }()
+	}
+	set, err := serveAPI(ctx, g, flags.process.Listen, flags.apiserver, upstream{source, config}, past, p)
 	if err != nil {
 		return err
 	}
@@ -133,30 +142,46 @@ func runStandalone(ctx context.Context, flags standaloneFlags, out io.Writer) (e
 		g.Go(func() error { return aggregate(ctx, name, redis, aggregatorOptions, log) })
 	}
 	if flags.collect {
-		work, err := collectHere(ctx, flags, config, p)
+		parts := collectorParts{process: p, config: &flags.collector, api: config, past: past}
+		work, err := collectHere(ctx, flags, parts)
 		if err != nil {
 			return err
 		}
-		work.run(ctx, g, log)
+		work.run(ctx, g, parts)
 	}
 	g.Go(func() error { return welcome(ctx, out, flags, set) })
 	return g.Wait()
 }
 
-// collectHere prepares the collector in this process.
-func collectHere(ctx context.Context, flags standaloneFlags, config *rest.Config, p *process) (*collecting, error) {
-	flags.heapster.warn(p.log)
-	if len(flags.collector.Sinks) == 0 {
-		flags.collector.Sinks = []string{collector.SinkRedis} // there is no listener for the exposition
-	}
-	work, err := prepareCollecting(ctx, collectorParts{
-		process: p, config: &flags.collector, api: config,
-		elsewhere: func(context.Context, string) (*store.Store, error) {
-			return nil, usagef("--source: prefix= needs a Redis that others write to: use krm collector")
-		},
-	})
+// openPast opens the metric database of this process: the embedded one if only its
+// folder is given, nil if nothing is.
+func openPast(flags *standaloneFlags, p *process) (metricdb.DB, error) {
+	sinks, err := flags.collector.ParseSinks()
 	if err == nil {
-		work.before = func(ctx context.Context) { awaitSnapshots(ctx, p.redis) }
+		err = databaseOfSinks(sinks, &flags.past)
+	}
+	if err != nil {
+		return nil, usageError{err}
+	}
+	otherwise := ""
+	if flags.past.Dir != "" {
+		otherwise = "embedded"
+	}
+	return openAnyMetricDB(flags.past, otherwise, p)
+}
+
+// collectHere prepares the collector in this process.
+func collectHere(ctx context.Context, flags standaloneFlags, parts collectorParts) (*collecting, error) {
+	flags.heapster.warn(parts.process.log)
+	if len(flags.collector.Sinks) == 0 {
+		parts.config.Sinks = []string{collector.SinkRedis} // there is no listener for the exposition
+	}
+	parts.elsewhere = func(context.Context, string) (*store.Store, error) {
+		return nil, usagef("--source: prefix= needs a Redis that others write to: use krm collector")
+	}
+	work, err := prepareCollecting(ctx, parts)
+	if err == nil {
+		work.before = func(ctx context.Context) { awaitSnapshots(ctx, parts.process.redis) }
 	}
 	return work, err
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/apiserver/model"
 	"github.com/kubernetes-resource-monitor/krm/apiserver/passthrough"
 	"github.com/kubernetes-resource-monitor/krm/internal/kube"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
@@ -136,8 +137,8 @@ type upstream struct {
 }
 
 // serveAPI starts, in g, the mirrors of all registered resources and the HTTP
-// server that answers from them.
-func serveAPI(ctx context.Context, g *errgroup.Group, listen string, config apiserver.Config, up upstream, p *process) (*mirror.Set, error) {
+// server that answers from them, and from the metric database past, which may be nil.
+func serveAPI(ctx context.Context, g *errgroup.Group, listen string, config apiserver.Config, up upstream, past metricdb.DB, p *process) (*mirror.Set, error) {
 	set := mirror.NewSet(p.redis, func(resource object.Resource) mirror.Feed { return p.redis.Feed(resource) }, mirror.Options{
 		Metrics:      mirror.NewMetrics(p.registry),
 		OnUnreadable: p.asking(object.AskFull),
@@ -167,6 +168,11 @@ func serveAPI(ctx context.Context, g *errgroup.Group, listen string, config apis
 	}
 	metrics := newModel(p)
 	options.Model = metrics
+	if past != nil {
+		if err := servePast(&options, config.Billing, past, p); err != nil {
+			return nil, err
+		}
+	}
 	known := discovery.New(p.redis, withMetrics(metrics, served(set)), discovery.Options{
 		Scope: scope(config.Passthrough), Unwatched: []string{model.Group},
 	}, p.log)

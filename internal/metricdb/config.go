@@ -35,7 +35,7 @@ const (
 
 // RegisterFlags adds the flags with their defaults.
 func (c *Config) RegisterFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&c.URL, "metric-db", "", "metric database: embedded, or influxdb:http://HOST:PORT?db=k8s&… (for InfluxDB 2 &org=…&bucket=…); by default what INFLUXDB_HOST says, else embedded in standalone and none elsewhere")
+	fs.StringVar(&c.URL, "metric-db", "", "metric database: embedded, or influxdb:http://HOST:PORT?db=k8s&… (for InfluxDB 2 &org=…&bucket=…); by default what INFLUXDB_HOST says, else none, and in standalone embedded if --metric-db-dir is given")
 	fs.StringVar(&c.Dir, "metric-db-dir", "", "folder of the embedded metric database, or of what waits for InfluxDB")
 	fs.DurationVar(&c.Retention, "metric-db-retention", 45*24*time.Hour, "how long samples are kept; 0 is for ever")
 	fs.DurationVar(&c.RecordRetention, "metric-db-record-retention", 0, "how long roll-ups and lifetimes are kept; 0 is for ever")

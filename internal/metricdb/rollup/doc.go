@@ -78,6 +78,7 @@ type Rolled struct {
 func Default() []Rolled {
 	all := []metrics.Kind{metrics.Container, metrics.Pod, metrics.Namespace, metrics.Node, metrics.Cluster}
 	measured := []metrics.Kind{metrics.Container, metrics.Pod, metrics.Node}
+	nodes := []metrics.Kind{metrics.Node}
 	return []Rolled{
 		{"cpu/usage_rate", all},
 		{"memory/usage", all},
@@ -92,6 +93,12 @@ func Default() []Rolled {
 		{"filesystem/usage", measured},
 		{"gpu/usage", all},
 		{"accelerator/memory_used", measured},
+		{"nvidia.com/gpu/request", []metrics.Kind{metrics.Container, metrics.Pod}},
+		{"amd.com/gpu/request", []metrics.Kind{metrics.Container, metrics.Pod}},
+		{"cpu/node_capacity", nodes},
+		{"cpu/node_allocatable", nodes},
+		{"memory/node_capacity", nodes},
+		{"memory/node_allocatable", nodes},
 	}
 }
 
