@@ -22,6 +22,7 @@ if [ "$status" -ne 0 ] || [ "$skipped" -ne 0 ]; then
 	grep -h '"Action":"\(build-\)\?output"' "$report" |
 		sed -E 's/.*"Output":"(.*)"\}$/\1/; s/\\n$//; s/\\t/\t/g; s/\\"/"/g; s/\\u003c/</g; s/\\u003e/>/g; s/\\u0026/\&/g' |
 		grep -vE '^(=== |--- PASS|ok |PASS$|\? )' | tail -n 300 || true
+	grep '"Action":"fail".*"Test":' "$report" | sed -E 's/.*"Package":"([^"]*)","Test":"([^"]*)".*/FAILED \1 \2/' || true
 fi
 echo "RESULT suite=$suite passed=$passed failed=$failed skipped=$skipped seconds=$((SECONDS - start)) planted=$planted"
 [ "$status" -eq 0 ] && [ "$passed" -gt 0 ] && [ "$skipped" -eq 0 ] && [ "$planted" = found ]

@@ -13,7 +13,8 @@ import (
 
 // Answer is db.Aggregate with the help of roll-ups: whole hours come from them, the
 // rest from samples. Integers are equal to the last bit to what samples alone
-// give, floats to about 1e-15 of their sum. Sets is always known. Without roll-ups, for percentiles and
+// give unless the sum of a metric set's part is beyond int64; then and for floats it
+// is about 1e-15 of the sum. Sets is always known. Without roll-ups, for percentiles and
 // medians, for buckets that are no whole hours, and for tags that roll-ups do not keep,
 // everything comes from samples. Coverage says how complete the answer is.
 func Answer(ctx context.Context, db metricdb.DB, q metricdb.Query, g metricdb.Grouping) ([]metricdb.Group, Coverage, error) {
