@@ -11,6 +11,7 @@ import (
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/embedded"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/lifetime"
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/rollup"
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
@@ -64,7 +65,7 @@ func rolledUp(db metricdb.DB) Options {
 			return rollup.Billed(ctx, db, q, by...)
 		},
 		Lives: func(ctx context.Context, from, to time.Time, where ...metricdb.Match) (lives []Life, err error) {
-			all, err := rollup.Lives(ctx, db, from, to, where...)
+			all, err := lifetime.Pods(ctx, db, from, to, where...)
 			for _, l := range all {
 				lives = append(lives, Life{
 					Cluster: l.Tags.Get(metricdb.TagCluster), Namespace: l.Tags.Get(metricdb.TagNamespace), Pod: l.Tags.Get(metricdb.TagPod),

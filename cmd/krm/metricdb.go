@@ -16,6 +16,7 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/collector/sink"
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/connect"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/lifetime"
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/rollup"
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
@@ -68,10 +69,9 @@ func (s dbSink) Run(ctx context.Context) error {
 // samples: the roll-ups of each hour, and the lives of our own cluster's pods, whose
 // snapshot is there once before returns.
 func keepPast(ctx context.Context, g *errgroup.Group, db metricdb.DB, labels processors.LabelOptions, before func(context.Context), p *process) {
-	counted := rollup.NewMetrics(p.registry)
-	engine := rollup.New(db, rollup.Options{Metrics: counted}, p.log)
-	lives := rollup.NewLifetimes(db, feedsOf(p.redis).Pods, defaultCluster, rollup.LifetimesOptions{
-		Separator: labels.Separator, Ignore: labels.Ignore, Metrics: counted,
+	engine := rollup.New(db, rollup.Options{Metrics: rollup.NewMetrics(p.registry)}, p.log)
+	lives := lifetime.NewFollower(db, feedsOf(p.redis).Pods, defaultCluster, lifetime.Options{
+		Separator: labels.Separator, Ignore: labels.Ignore, Metrics: lifetime.NewMetrics(p.registry),
 	}, p.log)
 	g.Go(func() error { return engine.Run(ctx) })
 	g.Go(func() error {
@@ -109,7 +109,7 @@ func rolledUp(db metricdb.DB) billing.Options {
 			return rollup.Billed(ctx, db, q, by...)
 		},
 		Lives: func(ctx context.Context, from, to time.Time, where ...metricdb.Match) (lives []billing.Life, err error) {
-			all, err := rollup.Lives(ctx, db, from, to, where...)
+			all, err := lifetime.Pods(ctx, db, from, to, where...)
 			for _, l := range all {
 				lives = append(lives, billing.Life{
 					Cluster: l.Tags.Get(metricdb.TagCluster), Namespace: l.Tags.Get(metricdb.TagNamespace), Pod: l.Tags.Get(metricdb.TagPod),

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
@@ -222,6 +224,17 @@ func (r *Record) Get(name string) (Value, bool) {
 		}
 	}
 	return Value{}, false
+}
+
+// Int returns the integer of that field, 0 if there is none.
+func (r *Record) Int(name string) int64 {
+	v, _ := r.Get(name)
+	return v.Bits
+}
+
+// Sort sorts the fields by name.
+func (r *Record) Sort() {
+	slices.SortFunc(r.Fields, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // RecordQuery selects records.

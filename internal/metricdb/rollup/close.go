@@ -131,7 +131,7 @@ func (e *Engine) changed(ctx context.Context, c *closing, t task, records []metr
 		}
 		if !same {
 			r.Fields = append(r.Fields, metricdb.Field{Name: "late", Value: metricdb.Int(1)})
-			sortFields(r.Fields)
+			r.Sort()
 			late = append(late, r)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/lifetime"
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
@@ -26,7 +27,7 @@ func (c Cover) Ratio() float64 {
 func (c *Cover) add(d Cover) { c.Samples, c.Expected = c.Samples+d.Samples, c.Expected+d.Expected }
 
 // Coverage says how complete an answer is. Expected are the windows that end while a
-// pod runs, from its start to its end as Lifetimes knows them; of what it does not know,
+// pod runs, from its start to its end as package lifetime knows them; of what it does not know,
 // from the first to the last sample; of the cluster, the whole interval.
 type Coverage struct {
 	Cover                    // of all groups, and of pods that have no sample at all
@@ -40,9 +41,9 @@ type Coverage struct {
 type coverer struct {
 	*answer
 	lines    map[string]timeline
-	lives    map[string]*Life // by cluster and UID
-	counted  map[string]bool  // those whose pods have samples
-	variants map[groupKey]int // how many groups in the making a set has in a bucket
+	lives    map[string]*lifetime.Life // by cluster and UID
+	counted  map[string]bool           // those whose pods have samples
+	variants map[groupKey]int          // how many groups in the making a set has in a bucket
 	identity []string
 	now      time.Time
 	complete bool
@@ -51,7 +52,7 @@ type coverer struct {
 
 func newCoverer(a *answer) *coverer {
 	return &coverer{
-		answer: a, lines: map[string]timeline{}, lives: map[string]*Life{}, counted: map[string]bool{}, variants: map[groupKey]int{},
+		answer: a, lines: map[string]timeline{}, lives: map[string]*lifetime.Life{}, counted: map[string]bool{}, variants: map[groupKey]int{},
 		identity: metricdb.Identity(a.q.Metric, a.q.Level), now: time.Now(),
 	}
 }
@@ -68,12 +69,12 @@ func (c *coverer) read(ctx context.Context) error {
 	}
 	c.every = union(c.every, nil)
 	if c.ofPods() {
-		lives, err := Lives(ctx, c.db, c.q.From, c.q.To, c.lifeWhere()...)
+		lives, err := lifetime.Pods(ctx, c.db, c.q.From, c.q.To, c.lifeWhere()...)
 		if err != nil {
 			return err
 		}
 		for i := range lives {
-			c.lives[lifeKey(lives[i].Tags)] = &lives[i]
+			c.lives[lives[i].Key()] = &lives[i]
 		}
 	}
 	for _, g := range c.groups {
@@ -149,16 +150,12 @@ func (c *coverer) variant(g *group) bool {
 }
 
 // life is what is known of the pod that a group is of; nil if not when it ran.
-func (c *coverer) life(g *group) *Life {
-	life := c.lives[lifeKey(g.tags)]
+func (c *coverer) life(g *group) *lifetime.Life {
+	life := c.lives[lifetime.Key(g.tags)]
 	if life == nil || life.Started.IsZero() {
 		return nil
 	}
 	return life
-}
-
-func lifeKey(tags metricdb.Tags) string {
-	return tags.Get(metricdb.TagCluster) + "\x00" + tags.Get(metricdb.TagPodID)
 }
 
 func (c *coverer) expected(g *group) int64 {
@@ -174,7 +171,7 @@ func (c *coverer) expected(g *group) int64 {
 		}
 	}
 	life := c.life(g)
-	c.counted[lifeKey(g.tags)] = true
+	c.counted[lifetime.Key(g.tags)] = true
 	switch {
 	case c.variant(g):
 		return line.windows(g.first.UnixNano(), g.last.UnixNano()+1)
@@ -187,7 +184,7 @@ func (c *coverer) expected(g *group) int64 {
 }
 
 // windows is how many windows end while a pod runs within [begin, end).
-func (c *coverer) windows(life *Life, begin, end time.Time) int64 {
+func (c *coverer) windows(life *lifetime.Life, begin, end time.Time) int64 {
 	if life.Started.After(begin) {
 		begin = life.Started
 	}
@@ -225,7 +222,7 @@ func (c *coverer) coverage(groups []*merged) Coverage {
 }
 
 // unseen says that a pod without samples should have had some.
-func (c *coverer) unseen(life *Life) bool {
+func (c *coverer) unseen(life *lifetime.Life) bool {
 	for i := range c.q.Where {
 		switch m := &c.q.Where[i]; m.Tag {
 		case metricdb.TagContainer, metricdb.TagImage, metricdb.TagResource:

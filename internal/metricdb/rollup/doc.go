@@ -16,12 +16,6 @@
 // A batch that comes later changes what krm/batches says of its hour. The hour is then
 // computed anew; records that changed by that are marked as late. Until it is done,
 // Answer sees that krm/rolled does not fit, and reads that hour's samples.
-//
-// # Lifetimes
-//
-// Lifetimes follows the pods that KRM's aggregator publishes and writes when each was
-// created, scheduled, started, finished and deleted, and what it requested. The feed
-// names also pods that came and went between two looks of the collector.
 package rollup
 
 import (

@@ -1,6 +1,7 @@
 package rollup
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -9,22 +10,24 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/dbtest"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/lifetime"
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
 var cpuOfPods = Rolled{"cpu/usage_rate", []metrics.Kind{metrics.Pod}}
 
 // fill writes batches of one pod for [from, to), all values v.
-func fill(db *memory, from, to time.Time, v int64) {
+func fill(db *dbtest.Memory, from, to time.Time, v int64) {
 	for at := from; at.Before(to); at = at.Add(time.Minute) {
-		db.batch("one", at, time.Minute, 0)
-		db.put("cpu/usage_rate", metrics.Pod, at, v, podTags("one", "ns", "a", "uid", ""))
+		db.Batch("one", at, time.Minute, 0)
+		db.Put("cpu/usage_rate", metrics.Pod, at, v, podTags("one", "ns", "a", "uid", ""))
 	}
 }
 
 // of returns the records of a set as text: hour and fields.
-func of(db *memory, set string, fields ...string) (lines []string) {
-	for _, r := range db.chosen(metricdb.RecordQuery{Set: set, Fields: fields, From: time.Unix(0, 0), To: t0.Add(1000 * day)}) {
+func of(db *dbtest.Memory, set string, fields ...string) (lines []string) {
+	for r := range db.Records(context.Background(), metricdb.RecordQuery{Set: set, Fields: fields, From: time.Unix(0, 0), To: t0.Add(24000 * hour)}) {
 		line := r.Time.Format("15:04")
 		for _, field := range r.Fields {
 			line += " " + field.Name + "=" + field.Value.String()
@@ -42,7 +45,7 @@ func equal(t *testing.T, got []string, want ...string) {
 }
 
 func TestHoursAreClosedAfterTheirGrace(t *testing.T) {
-	db := newMemory()
+	db := dbtest.NewMemory()
 	fill(db, t0, t0.Add(90*time.Minute), 10)
 	pass(t, engineAt(db, t0.Add(62*time.Minute), cpuOfPods))
 	equal(t, of(db, HourSet, "sum.60"))
@@ -54,18 +57,18 @@ func TestHoursAreClosedAfterTheirGrace(t *testing.T) {
 	pass(t, e)
 	equal(t, of(db, HoursSet, "windows", "expected"), "00:00 windows=60 expected=60", "01:00 windows=30 expected=60",
 		"02:00 windows=0 expected=60", "03:00 windows=20 expected=60")
-	writes := db.writes
+	writes := db.Writes
 	pass(t, e)
 	pass(t, engineAt(db, t0.Add(5*time.Hour), cpuOfPods)) // another one
-	if db.writes != writes {
-		t.Errorf("%d records were written though nothing changed", db.writes-writes)
+	if db.Writes != writes {
+		t.Errorf("%d records were written though nothing changed", db.Writes-writes)
 	}
 }
 
 func TestLateBatchesAreFoldedIn(t *testing.T) {
-	db := newMemory()
+	db := dbtest.NewMemory()
 	fill(db, t0, t0.Add(50*time.Minute), 10)
-	db.put("cpu/usage_rate", metrics.Pod, t0, 3, podTags("one", "ns", "b", "other", ""))
+	db.Put("cpu/usage_rate", metrics.Pod, t0, 3, podTags("one", "ns", "b", "other", ""))
 	e := engineAt(db, t0.Add(2*time.Hour), cpuOfPods)
 	pass(t, e)
 	fill(db, t0.Add(50*time.Minute), t0.Add(time.Hour), 20)
@@ -89,21 +92,21 @@ func TestLateBatchesAreFoldedIn(t *testing.T) {
 func TestStoppedEngine(t *testing.T) {
 	stop := errors.New("stop")
 	for last := range 40 {
-		db := newMemory()
+		db := dbtest.NewMemory()
 		fill(db, t0, t0.Add(110*time.Minute), 10)
 		pass(t, engineAt(db, t0.Add(63*time.Minute), cpuOfPods))
 		fill(db, t0.Add(110*time.Minute), t0.Add(3*time.Hour), 7)
-		db.batch("one", t0.Add(30*time.Minute), time.Minute, 1) // late, of another shard
-		db.put("cpu/usage_rate", metrics.Pod, t0.Add(30*time.Minute), 5, podTags("one", "ns", "b", "other", ""))
+		db.Batch("one", t0.Add(30*time.Minute), time.Minute, 1) // late, of another shard
+		db.Put("cpu/usage_rate", metrics.Pod, t0.Add(30*time.Minute), 5, podTags("one", "ns", "b", "other", ""))
 		n := 0
-		db.fail = func([]metricdb.Record) error {
+		db.Fail = func([]metricdb.Record) error {
 			if n++; n > last {
 				return stop
 			}
 			return nil
 		}
 		err := engineAt(db, t0.Add(4*time.Hour), cpuOfPods).Pass(t.Context())
-		db.fail = nil
+		db.Fail = nil
 		for range 2 {
 			groups, _, fault := Answer(t.Context(), db, metricdb.Query{Metric: "cpu/usage_rate", Level: metrics.Pod, From: t0, To: t0.Add(3 * time.Hour)}, metricdb.Grouping{})
 			if fault != nil || groups[0].Sum.Int != 110*10+70*7+5 {
@@ -119,20 +122,20 @@ func TestStoppedEngine(t *testing.T) {
 }
 
 func TestCoverage(t *testing.T) {
-	db := newMemory()
+	db := dbtest.NewMemory()
 	fill(db, t0, t0.Add(40*time.Minute), 10)
 	for at := t0.Add(50 * time.Minute); at.Before(t0.Add(2 * time.Hour)); at = at.Add(time.Minute) { // a gap of 10
-		db.batch("one", at, time.Minute, 0)
+		db.Batch("one", at, time.Minute, 0)
 	}
-	life := Life{
-		Tags: lifeTags("one", "ns", "a", "uid", "n", ""), Created: t0.Add(-time.Hour), Scheduled: t0.Add(-time.Hour),
+	life := lifetime.Life{
+		Tags: lifetime.Tags("one", "ns", "a", "uid", "n", ""), Created: t0.Add(-time.Hour), Scheduled: t0.Add(-time.Hour),
 		Started: t0.Add(-time.Hour), Finished: t0.Add(90 * time.Minute), Deleted: t0.Add(100 * time.Minute), CPU: 100,
 	}
-	short := Life{
-		Tags: lifeTags("one", "ns", "short", "short", "n", ""), Created: t0.Add(61 * time.Minute), Scheduled: t0.Add(61 * time.Minute),
+	short := lifetime.Life{
+		Tags: lifetime.Tags("one", "ns", "short", "short", "n", ""), Created: t0.Add(61 * time.Minute), Scheduled: t0.Add(61 * time.Minute),
 		Started: t0.Add(62 * time.Minute), Deleted: t0.Add(65 * time.Minute),
 	}
-	if err := db.WriteRecords(t.Context(), []metricdb.Record{life.record(PodSet, life.Created), short.record(PodSet, short.Created)}); err != nil {
+	if err := db.WriteRecords(t.Context(), append(life.Records(), short.Records()...)); err != nil {
 		t.Fatal(err)
 	}
 	pass(t, engineAt(db, t0.Add(3*time.Hour), cpuOfPods))
@@ -147,14 +150,14 @@ func TestCoverage(t *testing.T) {
 	if diff := cmp.Diff(want, cover); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	lives, err := Lives(t.Context(), db, t0.Add(62*time.Minute), t0.Add(95*time.Minute))
+	lives, err := lifetime.Pods(t.Context(), db, t0.Add(62*time.Minute), t0.Add(95*time.Minute))
 	if err != nil || len(lives) != 2 || lives[0].Held(t0, t0.Add(2*time.Hour), t0) != 90*time.Minute || lives[1].Held(t0, t0.Add(64*time.Minute), t0) != 3*time.Minute {
 		t.Errorf("%+v %v", lives, err)
 	}
 }
 
 func TestRefusals(t *testing.T) {
-	db := newMemory()
+	db := dbtest.NewMemory()
 	q := metricdb.Query{Metric: "cpu/usage_rate", Level: metrics.Namespace, From: t0, To: t0.Add(time.Hour)}
 	if _, err := Billed(t.Context(), db, q); !errors.Is(err, metricdb.ErrInvalid) {
 		t.Errorf("billed of namespaces: %v", err)
@@ -167,12 +170,12 @@ func TestRefusals(t *testing.T) {
 
 // BenchmarkHour rolls up an hour of 1000 pods, 2 metrics, 120 samples each.
 func BenchmarkHour(b *testing.B) {
-	db := newMemory()
+	db := dbtest.NewMemory()
 	for i := range 120 {
 		at := t0.Add(time.Duration(i) * 30 * time.Second)
-		db.batch("one", at, 30*time.Second, 0)
+		db.Batch("one", at, 30*time.Second, 0)
 	}
-	runs := &manyRuns{memory: db}
+	runs := &manyRuns{Memory: db}
 	line, err := db.Resolutions(b.Context(), "one", t0, t0.Add(hour))
 	if err != nil {
 		b.Fatal(err)

@@ -234,7 +234,7 @@ func (a *answer) rolledHours(ctx context.Context, p *part) error {
 		t.high, _ = r.Get("max")
 		t.low, _ = r.Get("min")
 		if to := a.addTotals(sampleTags(r.Tags, a.fine), r.Time, t, p.every); to != nil {
-			to.span(time.Unix(number(&r, "first"), 0).UTC(), time.Unix(number(&r, "last"), 0).UTC())
+			to.span(time.Unix(r.Int("first"), 0).UTC(), time.Unix(r.Int("last"), 0).UTC())
 		}
 	}
 	return nil

@@ -103,7 +103,7 @@ func (s *stepper) records(ctx context.Context, p *part) error {
 			open = r.Time
 		}
 		tags := sampleTags(r.Tags, s.a.fine)
-		set, at, ends := tags.Only(s.identity).Key(), r.Time.UnixNano(), number(&r, "ends")
+		set, at, ends := tags.Only(s.identity).Key(), r.Time.UnixNano(), r.Int("ends")
 		if inner, ok := r.Get("inner"); ok {
 			s.rise(tags, at, inner.Bits, inner.Float)
 		}
@@ -113,7 +113,7 @@ func (s *stepper) records(ctx context.Context, p *part) error {
 			}
 		}
 		if ends&hasTail != 0 {
-			tails = append(tails, tail{set, number(&r, "tail")})
+			tails = append(tails, tail{set, r.Int("tail")})
 		}
 	}
 	settle()

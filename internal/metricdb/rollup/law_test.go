@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/dbtest"
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
@@ -18,7 +19,7 @@ import (
 // that begin anew, names that are used again, labels that change, and late batches.
 type history struct {
 	t        *rapid.T
-	db       *memory
+	db       *dbtest.Memory
 	clusters []string
 	late     []func()
 	hours    int
@@ -86,9 +87,9 @@ func (h *history) batch(cluster string, at time.Time, every time.Duration, n int
 		}
 	}
 	return func() {
-		h.db.batch(cluster, at, every, 0)
+		h.db.Batch(cluster, at, every, 0)
 		for _, r := range rows {
-			h.db.put(r.metric, metrics.Pod, at, r.value, r.tags)
+			h.db.Put(r.metric, metrics.Pod, at, r.value, r.tags)
 		}
 	}
 }
@@ -107,7 +108,7 @@ func TestAnswersEqualSamples(t *testing.T) {
 	used := 0
 	rapid.Check(t, func(t *rapid.T) {
 		h := &history{
-			t: t, db: newMemory(), hours: rapid.IntRange(2, 7).Draw(t, "hours"), clusters: []string{"one", "two"}[:rapid.IntRange(1, 2).Draw(t, "clusters")],
+			t: t, db: dbtest.NewMemory(), hours: rapid.IntRange(2, 7).Draw(t, "hours"), clusters: []string{"one", "two"}[:rapid.IntRange(1, 2).Draw(t, "clusters")],
 			counters: map[string]int64{}, uids: map[string]string{}, labels: map[string]string{},
 		}
 		h.run()
@@ -204,13 +205,13 @@ func compare(t *rapid.T, h *history) (used int) {
 
 // compareBilled compares what is billed with what plain arithmetic says.
 func compareBilled(t *rapid.T, h *history, q metricdb.Query, by []string) {
-	most := map[string]sample{}
+	most := map[string]metricdb.Point{}
 	for _, metric := range []string{"cpu/usage_rate", "cpu/request"} {
 		q := q
 		q.Metric = metric
-		for _, s := range h.db.selected(q) {
-			key := s.tags.Key() + time.Unix(0, s.at).String()
-			if was, ok := most[key]; !ok || was.value < s.value {
+		for s := range h.db.Points(t.Context(), q, 0) {
+			key := s.Tags.Key() + s.Time.String()
+			if was, ok := most[key]; !ok || was.Value.Bits < s.Value.Bits {
 				most[key] = s
 			}
 		}
@@ -225,8 +226,8 @@ func compareBilled(t *rapid.T, h *history, q metricdb.Query, by []string) {
 	}
 	want := map[string]float64{}
 	for _, s := range most {
-		every := lines[s.tags.Get("cluster_name")].at(s.at)
-		want[s.tags.Only(sorted(by)).Key()] += float64(s.value) * every.Seconds()
+		every := lines[s.Tags.Get("cluster_name")].at(s.Time.UnixNano())
+		want[s.Tags.Only(sorted(by)).Key()] += float64(s.Value.Bits) * every.Seconds()
 	}
 	groups, err := Billed(t.Context(), h.db, q, by...)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/embedded"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/lifetime"
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
@@ -28,8 +29,8 @@ func month(b *testing.B, db metricdb.DB) {
 	p := pair{"cpu/usage_rate", metrics.Pod}
 	var records []metricdb.Record
 	for pod := range 1000 {
-		life := Life{Tags: lifeTags("one", fmt.Sprint("ns-", pod%50), fmt.Sprint("pod-", pod), fmt.Sprint("uid-", pod), "n", "app:web"), Created: t0, Started: t0, Deleted: t0.Add(hours * hour)}
-		records = append(records, life.record(PodSet, life.Created))
+		life := lifetime.Life{Tags: lifetime.Tags("one", fmt.Sprint("ns-", pod%50), fmt.Sprint("pod-", pod), fmt.Sprint("uid-", pod), "n", "app:web"), Created: t0, Started: t0, Deleted: t0.Add(hours * hour)}
+		records = append(records, life.Records()...)
 	}
 	for i := range hours {
 		begin := t0.Add(time.Duration(i) * hour)

@@ -1,8 +1,6 @@
 package rollup
 
 import (
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
@@ -42,7 +40,7 @@ func (c *cell) record(metric string, begin time.Time) metricdb.Record {
 	if c.count > 0 && isCounter(metric) {
 		c.addCounter(add)
 	}
-	sortFields(r.Fields)
+	r.Sort()
 	return r
 }
 
@@ -91,10 +89,6 @@ const (
 	hasHead = 1
 	hasTail = 2
 )
-
-func sortFields(fields []metricdb.Field) {
-	slices.SortFunc(fields, func(a, b metricdb.Field) int { return strings.Compare(a.Name, b.Name) })
-}
 
 // sumFields names the sums and counts of roll-ups with these resolutions: two for each
 // resolution, and then sums beyond int64, if there are any.

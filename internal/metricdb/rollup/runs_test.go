@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/dbtest"
 )
 
 // manyRuns is a database whose samples are those of 1000 pods, without work.
 type manyRuns struct {
-	*memory
+	*dbtest.Memory
 	runs []metricdb.Run
 }
 

@@ -84,7 +84,7 @@ func hourSeals(ctx context.Context, db metricdb.DB, where []metricdb.Match, from
 		cluster := r.Tags.Get(metricdb.TagCluster)
 		key := hourKey{cluster, floorHour(r.Time).Unix()}
 		h := all[key]
-		nodes, failed := number(&r, fieldNodes), number(&r, fieldFailed)
+		nodes, failed := r.Int(fieldNodes), r.Int(fieldFailed)
 		h.seal = h.add(seal{1, nodes - failed})
 		h.failed += failed
 		if at := r.Time.UnixNano(); last[cluster] != at {
@@ -94,11 +94,6 @@ func hourSeals(ctx context.Context, db metricdb.DB, where []metricdb.Match, from
 		all[key] = h
 	}
 	return all, nil
-}
-
-func number(r *metricdb.Record, field string) int64 {
-	v, _ := r.Get(field)
-	return v.Bits
 }
 
 func readHours(ctx context.Context, db metricdb.DB, where []metricdb.Match, from, to time.Time) (map[hourKey]closedHour, error) {
@@ -114,7 +109,7 @@ func readHours(ctx context.Context, db metricdb.DB, where []metricdb.Match, from
 		if err != nil {
 			return nil, err
 		}
-		get := func(name string) int64 { return number(&r, name) }
+		get := func(name string) int64 { return r.Int(name) }
 		all[hourKey{r.Tags.Get(metricdb.TagCluster), r.Time.Unix()}] = closedHour{
 			hourBatches{seal{get("batches"), get("nodes")}, get("failed"), get("windows")}, get("expected"), get("closed"), get("late"),
 		}
@@ -135,7 +130,7 @@ func (h closedHour) record(cluster string, begin time.Time) metricdb.Record {
 			{Name: "late", Value: metricdb.Int(h.late)},
 		},
 	}
-	sortFields(r.Fields)
+	r.Sort()
 	return r
 }
 
@@ -152,9 +147,9 @@ func readRolled(ctx context.Context, db metricdb.DB, where []metricdb.Match, fro
 		if err != nil {
 			return nil, err
 		}
-		h := rolledHour{seal: seal{number(&r, "batches"), number(&r, "nodes")}, late: number(&r, "late"), wide: number(&r, "wide")}
+		h := rolledHour{seal: seal{r.Int("batches"), r.Int("nodes")}, late: r.Int("late"), wide: r.Int("wide")}
 		for i := range maxEvery {
-			if s := number(&r, everyField(i)); s > 0 {
+			if s := r.Int(everyField(i)); s > 0 {
 				h.every = append(h.every, time.Duration(s)*time.Second)
 			}
 		}
@@ -188,7 +183,7 @@ func (h rolledHour) record(cluster string, p pair, begin time.Time) metricdb.Rec
 		}
 		r.Fields = append(r.Fields, metricdb.Field{Name: everyField(i), Value: metricdb.Int(s)})
 	}
-	sortFields(r.Fields)
+	r.Sort()
 	return r
 }
 

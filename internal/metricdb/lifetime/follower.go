@@ -1,4 +1,4 @@
-package rollup
+package lifetime
 
 import (
 	"cmp"
@@ -30,24 +30,24 @@ type Feed interface {
 	Unpack(ctx context.Context, packed object.Packed) (object.Record, error)
 }
 
-// LifetimesOptions are the settings of Lifetimes; the zero value is the default.
-type LifetimesOptions struct {
+// Options are the settings of a Follower; the zero value is the default.
+type Options struct {
 	Separator string   // between labels in the tag labels; "," if ""
 	Ignore    []string // labels that are left out of it
 	Now       func() time.Time
 	Metrics   *Metrics
 }
 
-// Lifetimes writes the lives of a cluster's pods. Where it is in the feed it keeps in the
+// Follower writes the lives of a cluster's pods. Where it is in the feed it keeps in the
 // database, with what it wrote up to there: it goes on from there after a restart. If the
 // feed does not reach back so far, it reads all pods anew, warns, and counts a gap: pods
 // that came and went meanwhile are not known then, and deletions are dated when they
 // were noticed. Two of them for one cluster write the same.
-type Lifetimes struct {
+type Follower struct {
 	db      metricdb.DB
 	feed    Feed
 	cluster string
-	options LifetimesOptions
+	options Options
 	log     *slog.Logger
 
 	ready   bool
@@ -56,13 +56,16 @@ type Lifetimes struct {
 	alive   map[string]*Life // by UID: the pods that are there
 	missing map[string]bool  // UIDs that a scan lacked: gone, unless the feed says until target how
 	target  object.LogID
-	day     time.Time // the last one whose AliveSet is written
+	day     time.Time // the last one whose aliveSet is written
 	said    time.Time
 }
 
 // placeSet has one record per cluster, at the epoch: where in the feed it is.
 // [tenure, n: of the entry's ID; at: of its freshness, Unix ms]
 const placeSet = metricdb.RecordPrefix + "lifetimes"
+
+// writeSize is how many records are written at a time.
+const writeSize = 5000
 
 // Times of following the feed.
 const (
@@ -71,8 +74,8 @@ const (
 	maxPause    = 10 * time.Second
 )
 
-// NewLifetimes returns a writer of the lives of the pods that feed is about. It does no I/O.
-func NewLifetimes(db metricdb.DB, feed Feed, cluster string, options LifetimesOptions, log *slog.Logger) *Lifetimes {
+// NewFollower returns a writer of the lives of the pods that feed is about. It does no I/O.
+func NewFollower(db metricdb.DB, feed Feed, cluster string, options Options, log *slog.Logger) *Follower {
 	options.Separator = cmp.Or(options.Separator, ",")
 	if options.Now == nil {
 		options.Now = time.Now
@@ -80,12 +83,12 @@ func NewLifetimes(db metricdb.DB, feed Feed, cluster string, options LifetimesOp
 	if options.Metrics == nil {
 		options.Metrics = NewMetrics(nil)
 	}
-	return &Lifetimes{db: db, feed: feed, cluster: cluster, options: options, log: log, alive: map[string]*Life{}}
+	return &Follower{db: db, feed: feed, cluster: cluster, options: options, log: log, alive: map[string]*Life{}}
 }
 
 // Run writes lifetimes until ctx ends, and then returns nil. While Redis or the
 // database is away it waits: what it has not written stays in the feed.
-func (l *Lifetimes) Run(ctx context.Context) error {
+func (l *Follower) Run(ctx context.Context) error {
 	const least = 200 * time.Millisecond
 	pause := least
 	for ctx.Err() == nil {
@@ -99,7 +102,7 @@ func (l *Lifetimes) Run(ctx context.Context) error {
 		}
 		if now := l.options.Now(); !errors.Is(err, object.ErrNotSynced) || now.Sub(l.said) > time.Minute {
 			l.said = now
-			l.options.Metrics.podError.Inc()
+			l.options.Metrics.errors.Inc()
 			l.log.Warn("lifetimes of pods cannot be written: trying again", "cluster", l.cluster, "err", err)
 		}
 		select {
@@ -112,7 +115,7 @@ func (l *Lifetimes) Run(ctx context.Context) error {
 }
 
 // Step writes what the feed has brought, and waits a few seconds if that is nothing.
-func (l *Lifetimes) Step(ctx context.Context) error {
+func (l *Follower) Step(ctx context.Context) error {
 	if !l.ready {
 		if err := l.open(ctx); err != nil {
 			return err
@@ -147,9 +150,9 @@ func (l *Lifetimes) Step(ctx context.Context) error {
 }
 
 // open finds where to go on.
-func (l *Lifetimes) open(ctx context.Context) error {
+func (l *Follower) open(ctx context.Context) error {
 	now := l.options.Now()
-	lives, err := Lives(ctx, l.db, now, now.Add(time.Nanosecond), metricdb.Is(metricdb.TagCluster, l.cluster))
+	lives, err := Pods(ctx, l.db, now, now.Add(time.Nanosecond), metricdb.Is(metricdb.TagCluster, l.cluster))
 	if err != nil {
 		return fmt.Errorf("read known lifetimes: %w", err)
 	}
@@ -178,7 +181,7 @@ func (l *Lifetimes) open(ctx context.Context) error {
 	return nil
 }
 
-func (l *Lifetimes) place(ctx context.Context) (id object.LogID, found bool, err error) {
+func (l *Follower) place(ctx context.Context) (id object.LogID, found bool, err error) {
 	q := metricdb.RecordQuery{
 		Set: placeSet, Fields: []string{"tenure", "n"}, From: time.Unix(0, 0), To: time.Unix(1, 0),
 		Where: []metricdb.Match{metricdb.Is(metricdb.TagCluster, l.cluster)},
@@ -187,15 +190,15 @@ func (l *Lifetimes) place(ctx context.Context) (id object.LogID, found bool, err
 		if err != nil {
 			return "", false, err
 		}
-		if tenure := number(&r, "tenure"); tenure != 0 { // else before the first
-			id = object.LogID(fmt.Sprintf("%d-%d", tenure, number(&r, "n")))
+		if tenure := r.Int("tenure"); tenure != 0 { // else before the first
+			id = object.LogID(fmt.Sprintf("%d-%d", tenure, r.Int("n")))
 		}
 		return id, true, nil
 	}
 	return "", false, nil
 }
 
-func (l *Lifetimes) state(ctx context.Context) (object.SnapshotState, error) {
+func (l *Follower) state(ctx context.Context) (object.SnapshotState, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	state, err := l.feed.State(ctx)
@@ -209,7 +212,7 @@ func (l *Lifetimes) state(ctx context.Context) (object.SnapshotState, error) {
 }
 
 // gap reads all pods anew, and says so.
-func (l *Lifetimes) gap(ctx context.Context, why string) error {
+func (l *Follower) gap(ctx context.Context, why string) error {
 	l.ready, l.behind = false, false
 	l.options.Metrics.gaps.Inc()
 	l.log.Warn("pods are read anew: those that came and went meanwhile have no lifetime", "cluster", l.cluster, "reason", why)
@@ -217,7 +220,7 @@ func (l *Lifetimes) gap(ctx context.Context, why string) error {
 }
 
 // load writes the lives of all pods of the snapshot.
-func (l *Lifetimes) load(ctx context.Context) error {
+func (l *Follower) load(ctx context.Context) error {
 	before, err := l.state(ctx)
 	if err != nil {
 		return err
@@ -261,7 +264,7 @@ func (l *Lifetimes) load(ctx context.Context) error {
 
 // idle asks, when nothing came, whether Redis still has what was read, and writes what
 // is due.
-func (l *Lifetimes) idle(ctx context.Context) error {
+func (l *Follower) idle(ctx context.Context) error {
 	state, err := l.state(ctx)
 	if err != nil {
 		return err
@@ -282,7 +285,7 @@ func (l *Lifetimes) idle(ctx context.Context) error {
 
 // writing is what is written at once.
 type writing struct {
-	lifetimes *Lifetimes
+	lifetimes *Follower
 	changed   map[string]*Life // by UID
 	last      object.LogID
 	at        time.Time // up to when it is true
@@ -378,12 +381,9 @@ func (w *writing) flush(ctx context.Context) error {
 		if life.Tags.Get(metricdb.TagNode) == "" && life.Deleted.IsZero() {
 			continue // it has no node yet: its tags would change
 		}
-		records = append(records, life.record(PodSet, life.Created))
-		if !life.Deleted.IsZero() {
-			records = append(records, life.record(EndedSet, life.Deleted))
-		}
+		records = append(records, life.Records()...)
 	}
-	today := floorDay(l.options.Now())
+	today := l.options.Now().UTC().Truncate(day)
 	if l.day.Before(today) {
 		records = append(records, w.roll(today)...)
 	}
@@ -430,11 +430,11 @@ func (w *writing) roll(today time.Time) (records []metricdb.Record) {
 		if newer := w.changed[uid]; newer != nil {
 			life = newer
 		}
-		records = append(records, life.record(AliveSet, today))
+		records = append(records, life.record(aliveSet, today))
 	}
 	for uid, life := range w.changed {
 		if w.lifetimes.alive[uid] == nil && (life.Tags.Get(metricdb.TagNode) != "" || !life.Deleted.IsZero()) {
-			records = append(records, life.record(AliveSet, today))
+			records = append(records, life.record(aliveSet, today))
 		}
 	}
 	return records

@@ -1,4 +1,4 @@
-package rollup
+package lifetime
 
 import (
 	"fmt"
@@ -73,7 +73,7 @@ type pod struct {
 }
 
 // decode reads a pod's lifetime out of its record; SeenAt stands for what its last state does not tell.
-func (o *LifetimesOptions) decode(cluster string, r *object.Record) (*Life, error) {
+func (o *Options) decode(cluster string, r *object.Record) (*Life, error) {
 	var p pod
 	if err := json.Unmarshal(r.Body, &p, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
 		return nil, fmt.Errorf("%w: %w", object.ErrUnreadable, err)
@@ -83,7 +83,7 @@ func (o *LifetimesOptions) decode(cluster string, r *object.Record) (*Life, erro
 	}
 	m := &p.Metadata
 	l := &Life{
-		Tags:    lifeTags(cluster, m.Namespace, m.Name, m.UID, p.Spec.NodeName, o.join(m.Labels)),
+		Tags:    Tags(cluster, m.Namespace, m.Name, m.UID, p.Spec.NodeName, o.join(m.Labels)),
 		Created: m.Created.UTC(), Containers: int64(len(p.Spec.Containers)),
 	}
 	p.times(l, r.SeenAt)
@@ -95,7 +95,7 @@ func (o *LifetimesOptions) decode(cluster string, r *object.Record) (*Life, erro
 }
 
 // join is the tag labels, as the collector makes it.
-func (o *LifetimesOptions) join(labels map[string]string) string {
+func (o *Options) join(labels map[string]string) string {
 	all := make([]string, 0, len(labels))
 	for key, value := range labels {
 		if !slices.Contains(o.Ignore, key) {

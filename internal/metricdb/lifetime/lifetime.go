@@ -1,4 +1,4 @@
-package rollup
+package lifetime
 
 import (
 	"cmp"
@@ -16,12 +16,12 @@ import (
 // unknown), cpu.request (millicores), memory.request, storage.request (bytes), gpu.request, containers,
 // and estimated, 1 if it was deleted while nobody watched: deleted is when that was noticed.
 const (
-	// PodSet has one record per pod, at its creation.
-	PodSet = metricdb.RecordPrefix + "pod"
-	// EndedSet has one per pod that was deleted, at its deletion.
-	EndedSet = metricdb.RecordPrefix + "ended"
-	// AliveSet has one per pod and day that it saw, at the day's begin (UTC).
-	AliveSet = metricdb.RecordPrefix + "alive"
+	// podSet has one record per pod, at its creation.
+	podSet = metricdb.RecordPrefix + "pod"
+	// endedSet has one per pod that was deleted, at its deletion.
+	endedSet = metricdb.RecordPrefix + "ended"
+	// aliveSet has one per pod and day that it saw, at the day's begin (UTC).
+	aliveSet = metricdb.RecordPrefix + "alive"
 )
 
 const day = 24 * time.Hour
@@ -29,11 +29,19 @@ const day = 24 * time.Hour
 // Life is what is known of a pod's life. Times are UTC with milliseconds, and zero if
 // unknown or not come yet.
 type Life struct {
-	Tags                                           metricdb.Tags // see PodSet
+	Tags                                           metricdb.Tags // see podSet
 	Created, Scheduled, Started, Finished, Deleted time.Time
 	CPU, Memory, Storage, GPU                      int64 // requests: millicores, bytes, bytes, pieces
 	Containers                                     int64
 	Estimated                                      bool // Deleted is when the deletion was noticed
+}
+
+// Key tells a life from others: the cluster and the pod's UID.
+func (l *Life) Key() string { return Key(l.Tags) }
+
+// Key returns the key of the pod that tags are of.
+func Key(tags metricdb.Tags) string {
+	return tags.Get(metricdb.TagCluster) + "\x00" + tags.Get(metricdb.TagPodID)
 }
 
 // UID is the pod's.
@@ -75,10 +83,10 @@ func overlap(begin, end, from, to, now time.Time) time.Duration {
 	return max(end.Sub(begin), 0)
 }
 
-// Lives returns the pods that were there at any moment of [from, to), by namespace,
+// Pods returns the pods that were there at any moment of [from, to), by namespace,
 // name, and creation. where may name the tags of their records.
-func Lives(ctx context.Context, db metricdb.DB, from, to time.Time, where ...metricdb.Match) ([]Life, error) {
-	begin := floorDay(from)
+func Pods(ctx context.Context, db metricdb.DB, from, to time.Time, where ...metricdb.Match) ([]Life, error) {
+	begin := from.UTC().Truncate(day)
 	known := map[string]*Life{}
 	read := func(set string, from, to time.Time) (n int, err error) {
 		q := metricdb.RecordQuery{Set: set, Fields: lifeFields(), From: from, To: to, Where: where}
@@ -88,7 +96,7 @@ func Lives(ctx context.Context, db metricdb.DB, from, to time.Time, where ...met
 			}
 			n++
 			life := lifeOf(&r)
-			key := lifeKey(life.Tags)
+			key := life.Key()
 			if was := known[key]; was != nil {
 				was.learn(&life)
 			} else {
@@ -97,7 +105,7 @@ func Lives(ctx context.Context, db metricdb.DB, from, to time.Time, where ...met
 		}
 		return n, nil
 	}
-	n, err := read(AliveSet, begin, begin.Add(1))
+	n, err := read(aliveSet, begin, begin.Add(1))
 	if err != nil {
 		return nil, err
 	}
@@ -105,10 +113,10 @@ func Lives(ctx context.Context, db metricdb.DB, from, to time.Time, where ...met
 	if n == 0 { // nobody wrote that day's: look at all pods that there ever were
 		created = time.Unix(0, 0)
 	}
-	if _, err = read(PodSet, created, to); err != nil {
+	if _, err = read(podSet, created, to); err != nil {
 		return nil, err
 	}
-	if _, err = read(EndedSet, begin, to); err != nil {
+	if _, err = read(endedSet, begin, to); err != nil {
 		return nil, err
 	}
 	all := make([]Life, 0, len(known))
@@ -127,8 +135,6 @@ func Lives(ctx context.Context, db metricdb.DB, from, to time.Time, where ...met
 	})
 	return all, nil
 }
-
-func floorDay(at time.Time) time.Time { return time.Unix(0, floor(at.UnixNano(), int64(day))).UTC() }
 
 // learn takes over what another record knows more of the same pod.
 func (l *Life) learn(more *Life) {
@@ -158,16 +164,25 @@ func lifeFields() []string {
 
 func lifeOf(r *metricdb.Record) Life {
 	at := func(name string) time.Time {
-		if ms := number(r, name); ms != 0 {
+		if ms := r.Int(name); ms != 0 {
 			return time.UnixMilli(ms).UTC()
 		}
 		return time.Time{}
 	}
 	return Life{
 		Tags: r.Tags, Created: at("created"), Scheduled: at("scheduled"), Started: at("started"), Finished: at("finished"), Deleted: at("deleted"),
-		CPU: number(r, "cpu.request"), Memory: number(r, "memory.request"), Storage: number(r, "storage.request"),
-		GPU: number(r, "gpu.request"), Containers: number(r, "containers"), Estimated: number(r, "estimated") != 0,
+		CPU: r.Int("cpu.request"), Memory: r.Int("memory.request"), Storage: r.Int("storage.request"),
+		GPU: r.Int("gpu.request"), Containers: r.Int("containers"), Estimated: r.Int("estimated") != 0,
 	}
+}
+
+// Records are what is written of a life, at least: at its creation, and at its end.
+func (l *Life) Records() []metricdb.Record {
+	records := []metricdb.Record{l.record(podSet, l.Created)}
+	if !l.Deleted.IsZero() {
+		records = append(records, l.record(endedSet, l.Deleted))
+	}
+	return records
 }
 
 // record is the life as a record of that set.
@@ -192,12 +207,12 @@ func (l *Life) record(set string, at time.Time) metricdb.Record {
 	if l.Estimated {
 		add("estimated", 1)
 	}
-	sortFields(r.Fields)
+	r.Sort()
 	return r
 }
 
-// lifeTags are the tags of a pod's records.
-func lifeTags(cluster, namespace, name, uid, node, labels string) metricdb.Tags {
+// Tags are the tags of a pod's records.
+func Tags(cluster, namespace, name, uid, node, labels string) metricdb.Tags {
 	return metricdb.MakeTags(
 		metrics.Label{Key: metricdb.TagCluster, Value: cluster}, metrics.Label{Key: metricdb.TagNamespace, Value: namespace},
 		metrics.Label{Key: metricdb.TagPod, Value: name}, metrics.Label{Key: metricdb.TagPodID, Value: uid},

@@ -1,19 +1,45 @@
-package rollup
+package lifetime
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/dbtest"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
+
+// t0 is when stories begin: a whole hour.
+var t0 = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func equal(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// of returns the records of a set as text: hour and fields.
+func of(db *dbtest.Memory, set string, fields ...string) (lines []string) {
+	for r := range db.Records(context.Background(), metricdb.RecordQuery{Set: set, Fields: fields, From: time.Unix(0, 0), To: t0.Add(1000 * day)}) {
+		line := r.Time.Format("15:04")
+		for _, field := range r.Fields {
+			line += " " + field.Name + "=" + field.Value.String()
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
 
 // feed is a snapshot and its feed by hand.
 type feed struct {
@@ -114,20 +140,20 @@ func succeeded(at, started, finished time.Time) string {
 // story is Lifetimes between a feed and a database.
 type story struct {
 	t    *testing.T
-	db   *memory
+	db   *dbtest.Memory
 	feed *feed
 	now  time.Time
-	l    *Lifetimes
+	l    *Follower
 }
 
 func newStory(t *testing.T) *story {
-	s := &story{t: t, db: newMemory(), feed: newFeed(), now: t0.Add(time.Hour)}
+	s := &story{t: t, db: dbtest.NewMemory(), feed: newFeed(), now: t0.Add(time.Hour)}
 	s.restart()
 	return s
 }
 
 func (s *story) restart() {
-	s.l = NewLifetimes(s.db, s.feed, "one", LifetimesOptions{Now: func() time.Time { return s.now }}, quiet())
+	s.l = NewFollower(s.db, s.feed, "one", Options{Now: func() time.Time { return s.now }}, quiet())
 }
 
 func (s *story) step() {
@@ -142,7 +168,7 @@ func (s *story) step() {
 // lives are all lives of the first week as text: seconds after t0, "-" if unknown.
 func (s *story) lives() []string {
 	s.t.Helper()
-	lives, err := Lives(s.t.Context(), s.db, t0, t0.Add(7*day))
+	lives, err := Pods(s.t.Context(), s.db, t0, t0.Add(7*day))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -186,19 +212,19 @@ func TestLifetimes(t *testing.T) {
 	f.tell(object.Deleted, sec(40.5), "brief", "b", podBody("brief", "b", sec(40), "n1", scheduled(sec(40))))
 	s.step()
 	equal(t, s.lives(), "brief/b 40 40 - - 40.5", "old/o 0 1 2 - -", "web/u1 10 11 12 29 30.25", "web/u2 31 31 - - -")
-	lives, err := Lives(t.Context(), s.db, t0, t0.Add(day), metricdb.Is("pod_name", "old"))
+	lives, err := Pods(t.Context(), s.db, t0, t0.Add(day), metricdb.Is("pod_name", "old"))
 	if err != nil || len(lives) != 1 {
 		t.Fatal(lives, err)
 	}
 	if l := lives[0]; l.CPU != 250+100+50 || l.Memory != 64<<20 || l.GPU != 1 || l.Containers != 1 || l.Tags.Get("labels") != "a:1,b:2" || l.Tags.Get("nodename") != "n1" {
 		t.Errorf("%+v", l)
 	}
-	if len(of(s.db, PodSet, "created")) != 4 {
-		t.Errorf("records of pods: %v", of(s.db, PodSet, "created"))
+	if len(of(s.db, podSet, "created")) != 4 {
+		t.Errorf("records of pods: %v", of(s.db, podSet, "created"))
 	}
-	writes := s.db.writes
+	writes := s.db.Writes
 	s.step()
-	if s.db.writes != writes {
+	if s.db.Writes != writes {
 		t.Error("it writes though nothing changed")
 	}
 }
@@ -236,7 +262,7 @@ func TestLifetimesNothingIsLost(t *testing.T) {
 		s := newStory(t)
 		s.step() // what was over before it began, it does not know
 		n := 0
-		s.db.fail = func([]metricdb.Record) error {
+		s.db.Fail = func([]metricdb.Record) error {
 			if n++; n == broken+1 {
 				return errors.New("away")
 			}
@@ -253,7 +279,7 @@ func TestLifetimesNothingIsLost(t *testing.T) {
 				}
 			}
 		}
-		s.db.fail = nil
+		s.db.Fail = nil
 		s.step()
 		var want []string
 		for i := range 8 {
@@ -275,10 +301,10 @@ func TestLivesOfLongAgo(t *testing.T) {
 	}
 	s.feed.tell(object.Deleted, t0.Add(3*day+time.Hour), "long", "l", podBody("long", "l", sec(0), "n1", running(sec(1), sec(2))))
 	s.step()
-	delete(s.db.records, slices.MinFunc(keysOf(s.db, PodSet), cmp.Compare[string])) // it is not looked at
+	s.db.Drop(podSet) // it is not looked at
 	f := func(from, to time.Time, want int) {
 		t.Helper()
-		lives, err := Lives(t.Context(), s.db, from, to)
+		lives, err := Pods(t.Context(), s.db, from, to)
 		if err != nil || len(lives) != want {
 			t.Errorf("%v: %+v %v", from, lives, err)
 		} else if want == 1 && to.After(t0.Add(3*day+time.Hour)) && !lives[0].Deleted.Equal(t0.Add(3*day+time.Hour)) {
@@ -288,13 +314,4 @@ func TestLivesOfLongAgo(t *testing.T) {
 	f(t0.Add(day), t0.Add(day+time.Hour), 1)
 	f(t0.Add(2*day), t0.Add(4*day), 1)
 	f(t0.Add(3*day+2*time.Hour), t0.Add(4*day), 0)
-}
-
-func keysOf(db *memory, set string) (keys []string) {
-	for key, r := range db.records {
-		if r.Set == set {
-			keys = append(keys, key)
-		}
-	}
-	return keys
 }
