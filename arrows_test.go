@@ -20,6 +20,7 @@ const module = "github.com/kubernetes-resource-monitor/krm"
 var mayImport = map[string][]string{
 	"internal/object":            {},
 	"internal/kube":              {"internal/object"},
+	"internal/logfile":           {},
 	"internal/store":             {"internal/object"},
 	"internal/mirror":            {"internal/object"},
 	"internal/wire":              {"internal/object"},
@@ -44,7 +45,7 @@ var mayImport = map[string][]string{
 	"collector/source":  {"collector/objects", "internal/object", "internal/metrics"},
 	"apiserver": {
 		"apiserver/auth", "apiserver/billing", "apiserver/discovery", "apiserver/headers", "apiserver/kubeapi", "apiserver/kubeapi/field", "apiserver/model", "apiserver/passthrough",
-		"internal/object", "internal/metricdb", "internal/metrics", "internal/mirror", "internal/wire",
+		"internal/object", "internal/metricdb", "internal/metricdb/lifetime", "internal/metricdb/rollup", "internal/metrics", "internal/mirror", "internal/wire",
 	},
 	"apiserver/auth":          {},
 	"apiserver/discovery":     {"apiserver/headers", "internal/object"},
@@ -61,6 +62,7 @@ var mayImport = map[string][]string{
 var only = map[string][]string{
 	"github.com/influxdata/influxdb-client-go": {"internal/metricdb/influx"},
 	"go.etcd.io/bbolt":                         {"internal/metricdb/embedded"},
+	"github.com/DeRuina/timberjack":            {"internal/logfile"},
 	"github.com/redis/go-redis":                {"internal/store"},
 	"k8s.io/client-go/rest":                    {"internal/kube", "client"}, // client makes settings for it, and sends nothing
 	"k8s.io/client-go/kubernetes/scheme":       {"internal/kube", "internal/wire"},

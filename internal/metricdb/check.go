@@ -105,8 +105,17 @@ func (r *Record) Check() error {
 			return fmt.Errorf("%w: %q cannot be the name of a tag", ErrInvalid, label.Key)
 		}
 	}
-	if r.Time.Before(earliest) || r.Time.After(latest) {
-		return fmt.Errorf("%w: a record of %s at %v", ErrInvalid, r.Set, r.Time)
+	return checkTime(r.Time, "a record of "+r.Set)
+}
+
+// CheckBatch returns ErrInvalid if the batch cannot be stored.
+func CheckBatch(b *metrics.Batch) error {
+	return checkTime(b.Time, "a batch")
+}
+
+func checkTime(at time.Time, what string) error {
+	if at.Before(earliest) || at.After(latest) {
+		return fmt.Errorf("%w: %s at %v, want a time from %v to %v", ErrInvalid, what, at, earliest, latest)
 	}
 	return nil
 }
@@ -120,6 +129,9 @@ func check(from, to time.Time, where []Match) (time.Time, time.Time, []Match, er
 	}
 	if to.After(latest) {
 		to = latest
+	}
+	if !from.Before(to) {
+		return from, to, where, fmt.Errorf("%w: the interval ends before %v, or begins after %v", ErrInvalid, earliest, latest)
 	}
 	where = slices.Clone(where)
 	for i, match := range where {

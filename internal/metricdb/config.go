@@ -17,7 +17,7 @@ import (
 // Config is which metric database is used, and how. connect.Open opens it.
 type Config struct {
 	URL             string // "" , "embedded[:?OPTIONS]", or "influxdb:URL[?OPTIONS]"
-	Dir             string // of the embedded file, and of the queue for InfluxDB
+	Dir             string // what is kept on disk is below it: "metrics" or "influx-queue"
 	Retention       time.Duration
 	RecordRetention time.Duration
 	QueueBytes      int64
@@ -35,13 +35,13 @@ const (
 
 // RegisterFlags adds the flags with their defaults.
 func (c *Config) RegisterFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&c.URL, "metric-db", "", "metric database: embedded, or influxdb:http://HOST:PORT?db=k8s&… (for InfluxDB 2 &org=…&bucket=…); by default what INFLUXDB_HOST says, else none, and in standalone embedded if --metric-db-dir is given")
-	fs.StringVar(&c.Dir, "metric-db-dir", "", "folder of the embedded metric database, or of what waits for InfluxDB")
+	fs.StringVar(&c.URL, "metric-db", "", "metric database: embedded, or influxdb:http://HOST:PORT?db=k8s&… (for InfluxDB 2 &org=…&bucket=…); by default what INFLUXDB_HOST says, else none, and in standalone embedded if --data-dir is given")
+	fs.StringVar(&c.Dir, "data-dir", "", "`FOLDER` of what is kept on disk: the embedded metric database, in metrics, or what waits for InfluxDB, in influx-queue")
 	fs.DurationVar(&c.Retention, "metric-db-retention", 45*24*time.Hour, "how long samples are kept; 0 is for ever")
 	fs.DurationVar(&c.RecordRetention, "metric-db-record-retention", 0, "how long roll-ups and lifetimes are kept; 0 is for ever")
 	fs.Int64Var(&c.QueueBytes, "metric-db-queue-bytes", 512<<20, "most compressed bytes that wait on disk for InfluxDB; beyond, the oldest are dropped and counted")
-	fs.StringVar(&c.PasswordFile, "metric-db-password-file", "", "file with InfluxDB's password (or "+PasswordVariable+", or INFLUXDB_PASS)")
-	fs.StringVar(&c.TokenFile, "metric-db-token-file", "", "file with InfluxDB 2's token (or "+TokenVariable+", or INFLUXDB_TOKEN)")
+	fs.StringVar(&c.PasswordFile, "metric-db-password-file", "", "`FILE` with InfluxDB's password; or put it into $"+PasswordVariable+" or $INFLUXDB_PASS")
+	fs.StringVar(&c.TokenFile, "metric-db-token-file", "", "`FILE` with InfluxDB 2's token; or put it into $"+TokenVariable+" or $INFLUXDB_TOKEN")
 	fs.DurationVar(&c.Timeout, "metric-db-timeout", time.Minute, "longest time that InfluxDB may take for one request")
 }
 
@@ -127,7 +127,7 @@ func (c *Config) parse(getenv func(string) string) (Settings, error) {
 	switch kind {
 	case "embedded":
 		if strings.TrimPrefix(rest, "?") != "" {
-			return Settings{}, fmt.Errorf("--metric-db=%s: embedded has no options; its folder is --metric-db-dir", c.URL)
+			return Settings{}, fmt.Errorf("--metric-db=%s: embedded has no options; its folder is --data-dir", c.URL)
 		}
 		return Settings{Kind: kind}, nil
 	case "influxdb":
@@ -141,13 +141,25 @@ func (c *Config) parse(getenv func(string) string) (Settings, error) {
 }
 
 // ParseInflux reads what stands after "influxdb:" in --metric-db or --sink:
-// URL[?OPTIONS], with the environment as defaults. Variables ($NAME) are put in.
+// URL[?OPTIONS], with the environment as defaults. Variables ($NAME) are put in, as
+// Heapster did; $ itself is %24.
 func ParseInflux(text string) (Settings, error) {
-	return parseInflux(os.ExpandEnv(text), 0, os.Getenv)
+	return parseInflux(text, 0, os.Getenv)
+}
+
+// expand puts variables into URL[?OPTIONS]. In the options they are values, whatever
+// characters they have.
+func expand(text string, getenv func(string) string) string {
+	address, options, found := strings.Cut(text, "?")
+	address = os.Expand(address, getenv)
+	if !found {
+		return address
+	}
+	return address + "?" + os.Expand(options, func(name string) string { return url.QueryEscape(getenv(name)) })
 }
 
 func parseInflux(text string, retention time.Duration, getenv func(string) string) (Settings, error) {
-	u, err := url.Parse(text)
+	u, err := url.Parse(expand(text, getenv))
 	if err != nil {
 		return Settings{}, errors.New("the URL cannot be read: want http://HOST:PORT?OPTION=VALUE&…") // err would show a password
 	}
@@ -160,6 +172,9 @@ func parseInflux(text string, retention time.Duration, getenv func(string) strin
 		return ""
 	}
 	o := &influxOptions{values: u.Query()}
+	if u.User != nil {
+		o.faults = append(o.faults, errors.New("a user stands before the @ of the URL: want ?user=NAME, and the password in a file or the environment"))
+	}
 	host := first(u.Host, getenv("INFLUXDB_HOST"), "localhost")
 	if _, _, err := net.SplitHostPort(host); err != nil {
 		host = net.JoinHostPort(strings.Trim(host, "[]"), first(getenv("INFLUXDB_PORT"), "8086"))
@@ -186,8 +201,10 @@ func parseInflux(text string, retention time.Duration, getenv func(string) strin
 		Tags:            o.list("tags"),
 		Flux:            o.flag("flux", false),
 	}}
+	_, options, _ := strings.Cut(text, "?")
+	literal, _ := url.ParseQuery(options) // u was read, so this can be
 	for _, name := range []string{"pw", "token"} {
-		if u.Query().Get(name) != "" {
+		if value := literal.Get(name); value != "" && !strings.HasPrefix(value, "$") {
 			set.Warnings = append(set.Warnings, name+"= in the URL is seen by everyone on the machine: use a file or the environment")
 		}
 	}

@@ -61,20 +61,3 @@ func TestParse(t *testing.T) {
 	f("mysql:", nil, Influx{}, "want embedded or influxdb")
 	f("embedded:?x=1", nil, Influx{}, "no options")
 }
-
-func TestClean(t *testing.T) {
-	f := func(value, want string) {
-		t.Helper()
-		if got := Clean(value); got != want || Clean(got) != got {
-			t.Errorf("%q: %q, want %q", value, got, want)
-		}
-	}
-	f("plain", "plain")
-	f(`a\b`, `a\b`)
-	f(`a\\`, "a\uFFFD\uFFFD")
-	f("a\nb\x7f", "a\uFFFDb\uFFFD")
-	f("\xffé", "\uFFFDé")
-	if got := Clean(strings.Repeat("é", 20<<10)); len(got) > maxTagValueBytes {
-		t.Errorf("%d bytes", len(got))
-	}
-}

@@ -27,7 +27,8 @@
 //
 // A tag that is empty is absent. Control characters, and a backslash at the end of
 // a value, are stored as U+FFFD, in both databases (InfluxDB's protocol cannot carry
-// them); everything else comes back as it was written. Identity says which of the tags
+// them); everything else comes back as it was written, up to 16 KiB. A float that is
+// no finite number is no sample. Identity says which of the tags
 // tell sets apart; the others describe, and may change while a pod lives.
 //
 // A pod's name that is used again is another pod: pod_id tells them apart, also in
@@ -40,7 +41,14 @@
 //
 // All intervals are [From, To): From included, To excluded. Buckets are aligned to
 // the Unix epoch. A metric is stored for one level per sample: a query names its level,
-// always, because sums over several levels count twice and three times.
+// always, because sums over several levels count twice and three times. Hours and days
+// are UTC's, whatever zone a query's times are in.
+//
+// Batches and records may be of any time and come in any order. A set has one sample at
+// a time: where a clock was set back, and minutes are measured again, the later one stays, and
+// nothing is counted twice. Retention of the embedded database goes by the clock and by the
+// batches, so that a clock in the future removes nothing for a day; InfluxDB's is the server's,
+// by the server's clock.
 //
 // # What an integral is
 //

@@ -4,8 +4,6 @@ import (
 	"math"
 	"slices"
 	"time"
-
-	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
 // Reducer computes groups from runs: the one definition of what Aggregate answers.
@@ -17,6 +15,7 @@ type Reducer struct {
 	from, to int64
 	by       []string
 	identity []string
+	wait     bool // steps wait until samples can be sorted by time
 	steps    stepIndex
 	groups   map[string]*group
 	sets     map[string]*setState
@@ -24,11 +23,16 @@ type Reducer struct {
 
 // setState is what is remembered of one metric set from run to run.
 type setState struct {
-	groups  map[int64]*group // by bucket
-	key     string
-	tags    Tags
-	last    int64 // the value of the last sample, if any
-	hasLast bool
+	first   *member
+	members map[string]*member // by key; nil while there is only the first
+	steps   stepper
+}
+
+// member is a set as long as it had the tags that it is grouped by.
+type member struct {
+	key    string
+	tags   Tags
+	groups map[int64]*group // by bucket
 }
 
 type group struct {
@@ -56,61 +60,91 @@ type step struct {
 func NewReducer(q Query, g Grouping, resolutions []Resolution) *Reducer {
 	by := slices.Clone(g.By)
 	slices.Sort(by)
-	return &Reducer{
+	r := &Reducer{
 		q: q, g: g, from: q.From.UnixNano(), to: q.To.UnixNano(), by: by,
 		identity: Identity(q.Metric, q.Level), steps: indexSteps(resolutions),
 		groups: map[string]*group{}, sets: map[string]*setState{},
 	}
+	r.wait = g.Increase && slices.ContainsFunc(by, func(key string) bool {
+		_, ok := slices.BinarySearch(r.identity, key)
+		return !ok
+	})
+	return r
 }
 
-// Add takes a run. Runs of one set must come in ascending order.
+// Add takes a run. Runs of one set and the same tags must come in ascending order;
+// those of a set whose other tags change may come in any order, as DB.Runs has it.
+// Where Increase is grouped by such a tag, samples are kept until Passed says that
+// nothing before them can come any more, or until Groups.
 func (r *Reducer) Add(run *Run) {
-	set := r.set(run.Tags)
+	set, as := r.set(run.Tags)
 	every := r.steps.of(run.Tags.Get(TagCluster))
 	for i, at := range run.Times {
 		value := run.Values[i]
+		var in *group
 		if at >= r.from && at < r.to {
-			r.group(set, at).add(at, value, run.Float, every.at(at), r)
+			in = as.group(r, at)
+			in.add(at, value, run.Float, every.at(at), r)
 		}
-		if r.g.Increase {
-			if set.hasLast && at >= r.from && at < r.to {
-				r.group(set, at).rise(set.last, value, run.Float)
-			}
-			set.last, set.hasLast = value, true
+		switch {
+		case r.wait:
+			set.steps.waiting = append(set.steps.waiting, waiting{at: at, value: value, float: run.Float, key: as.key, in: in})
+		case r.g.Increase:
+			set.steps.step(at, value, run.Float, in)
 		}
 	}
 }
 
-func (r *Reducer) set(tags Tags) *setState {
+// Passed says that all samples before t (Unix nanoseconds) were added. It is never
+// necessary: it frees memory.
+func (r *Reducer) Passed(t int64) {
+	if r.wait {
+		for _, set := range r.sets {
+			set.steps.settle(t)
+		}
+	}
+}
+
+func (r *Reducer) set(tags Tags) (*setState, *member) {
 	id := tags.Only(r.identity).Key()
 	by := tags.Only(r.by)
+	key := by.Key()
 	set, ok := r.sets[id]
 	if !ok {
-		set = &setState{}
+		set = &setState{first: &member{key: key, tags: by, groups: map[int64]*group{}}}
 		r.sets[id] = set
 	}
-	if key := by.Key(); set.groups == nil || key != set.key {
-		set.groups, set.key, set.tags = map[int64]*group{}, key, by
+	if set.first.key == key {
+		return set, set.first
 	}
-	return set
+	as, ok := set.members[key]
+	if !ok {
+		if set.members == nil {
+			set.members = map[string]*member{}
+		}
+		as = &member{key: key, tags: by, groups: map[int64]*group{}}
+		set.members[key] = as
+	}
+	return set, as
 }
 
-func (r *Reducer) group(set *setState, at int64) *group {
+// group returns the group that a sample belongs to.
+func (m *member) group(r *Reducer, at int64) *group {
 	bucket := r.from
 	if r.g.Bucket > 0 {
 		bucket = floor(at, int64(r.g.Bucket))
 	}
-	found, ok := set.groups[bucket]
+	found, ok := m.groups[bucket]
 	if ok {
 		return found
 	}
-	key := set.key + string(appendInt(nil, bucket))
+	key := m.key + string(appendInt(nil, bucket))
 	if found, ok = r.groups[key]; !ok {
-		found = &group{tags: set.tags, bucket: bucket, first: math.MaxInt64, last: math.MinInt64, steps: map[time.Duration]*step{}}
+		found = &group{tags: m.tags, bucket: bucket, first: math.MaxInt64, last: math.MinInt64, steps: map[time.Duration]*step{}}
 		r.groups[key] = found
 	}
 	found.sets++
-	set.groups[bucket] = found
+	m.groups[bucket] = found
 	return found
 }
 
@@ -153,23 +187,9 @@ func (g *group) add(at, bits int64, float bool, every time.Duration, r *Reducer)
 	}
 }
 
-func (g *group) rise(before, now int64, float bool) {
-	if !float {
-		if now >= before {
-			now -= before
-		}
-		g.increase.add(now, false)
-		return
-	}
-	rise := metrics.BitsFloat(now)
-	if was := metrics.BitsFloat(before); rise >= was {
-		rise -= was
-	}
-	g.increase.add(metrics.FloatBits(rise), true)
-}
-
 // Groups returns what came of it.
 func (r *Reducer) Groups() []Group {
+	r.Passed(math.MaxInt64)
 	groups := make([]Group, 0, len(r.groups))
 	for _, g := range r.groups {
 		if g.count > 0 {

@@ -15,9 +15,9 @@ import (
 // The set of records that says which batches there were, and its fields.
 const (
 	BatchSet    = RecordPrefix + "batches"
+	BatchAt     = "at" // the record's time again, in Unix nanoseconds: its least and greatest can be asked for
 	tagEvery    = "resolution"
 	tagShard    = "shard"
-	fieldAt     = "at" // the record's time again, so that its least and greatest can be asked for
 	fieldNodes  = "nodes"
 	fieldFailed = "failed"
 )
@@ -39,7 +39,7 @@ func BatchRecord(b *metrics.Batch) Record {
 			metrics.Label{Key: tagShard, Value: strconv.Itoa(b.Shard)},
 		),
 		Fields: []Field{
-			{fieldAt, Int(b.Time.UnixNano())},
+			{BatchAt, Int(b.Time.UnixNano())},
 			{fieldFailed, Int(int64(failed))},
 			{fieldNodes, Int(int64(len(b.Nodes)))},
 		},
@@ -56,7 +56,7 @@ type RecordReader interface {
 // batches of a cluster were equally far apart, which is nearly always, it asks for
 // totals only.
 func ReadResolutions(ctx context.Context, db RecordReader, cluster string, from, to time.Time) ([]Resolution, error) {
-	q := RecordQuery{Set: BatchSet, Fields: []string{fieldAt}, From: from, To: to, Want: WantCount | WantMin | WantMax}
+	q := RecordQuery{Set: BatchSet, Fields: []string{BatchAt}, From: from, To: to, Want: WantCount | WantMin | WantMax}
 	if cluster != "" {
 		q.Where = []Match{Is(TagCluster, cluster)}
 	}

@@ -1,6 +1,7 @@
 package metricdb
 
 import (
+	"math"
 	"slices"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
@@ -39,16 +40,24 @@ type Row struct {
 	Tags  Tags
 }
 
-// Values yields the rows that have a value.
+// Values yields the rows that have a value. A float that is no finite number is none:
+// not every database can keep it, and no sum could be made of it.
 func (c *Column) Values(yield func(row *Row, bits int64) bool) {
 	for i := range c.rows {
-		if bits, ok := c.column.Get(c.rows[i].Row); ok && !yield(&c.rows[i], bits) {
+		bits, ok := c.column.Get(c.rows[i].Row)
+		if ok && c.Metric.Float && !finite(metrics.BitsFloat(bits)) {
+			continue
+		}
+		if ok && !yield(&c.rows[i], bits) {
 			return
 		}
 	}
 }
 
-// Columns yields all columns of b that are to be stored.
+func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
+
+// Columns yields all columns of b that are to be stored. A metric whose name is not
+// valid is not.
 func (l *Layout) Columns(b *metrics.Batch, yield func(Column) bool) {
 	for kind := range metrics.Kinds {
 		table := b.Tables[kind]
@@ -57,7 +66,7 @@ func (l *Layout) Columns(b *metrics.Batch, yield func(Column) bool) {
 		}
 		rows := l.table(b, table)
 		for _, column := range table.Columns() {
-			if !column.Metric.Hidden() && !yield(Column{Metric: column.Metric, column: column, rows: rows}) {
+			if !column.Metric.Hidden() && ValidName(column.Metric.Name) && !yield(Column{Metric: column.Metric, column: column, rows: rows}) {
 				return
 			}
 		}

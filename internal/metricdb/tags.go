@@ -3,6 +3,7 @@ package metricdb
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
@@ -53,29 +54,38 @@ func Identity(metric string, level metrics.Kind) []string {
 	return keys
 }
 
-// Clean returns a tag's value as databases keep it; see the package. Values beyond
-// 16 KiB are cut.
+// Clean returns a tag's value as databases keep it; see the package. What comes out is
+// valid UTF-8 of at most 16 KiB, and stays as it is when it is cleaned again.
 func Clean(value string) string {
-	if len(value) > maxTagValueBytes {
-		value = strings.ToValidUTF8(value[:maxTagValueBytes], "")
-	}
-	dirty := strings.HasSuffix(value, `\`)
+	dirty := len(value) > maxTagValueBytes || strings.HasSuffix(value, `\`)
 	for i := 0; i < len(value) && !dirty; i++ {
 		dirty = value[i] < ' ' || value[i] == 0x7f || value[i] >= 0x80
 	}
 	if !dirty {
 		return value
 	}
-	value = strings.Map(func(r rune) rune {
+	value = cut(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return '\uFFFD'
 		}
 		return r
-	}, strings.ToValidUTF8(value, replacement))
+	}, strings.ToValidUTF8(cut(value), replacement)))
 	if trimmed := strings.TrimRight(value, `\`); trimmed != value {
-		value = trimmed + strings.Repeat(replacement, len(value)-len(trimmed))
+		value = cut(trimmed + strings.Repeat(replacement, len(value)-len(trimmed)))
 	}
 	return value
+}
+
+// cut returns what a value may have of bytes, and no half rune more than it had.
+func cut(value string) string {
+	if len(value) <= maxTagValueBytes {
+		return value
+	}
+	end := maxTagValueBytes
+	for end > maxTagValueBytes-utf8.UTFMax && !utf8.RuneStart(value[end]) {
+		end--
+	}
+	return value[:end]
 }
 
 // MakeTags returns cleaned tags of labels: sorted, without empty values, the last of those with

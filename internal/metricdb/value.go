@@ -115,6 +115,13 @@ func (s *sum) add(v int64, float bool) {
 	s.hi += v>>63 + int64(carry)
 }
 
+// sub takes an integer away.
+func (s *sum) sub(v int64) {
+	var borrow uint64
+	s.lo, borrow = bits.Sub64(s.lo, uint64(v), 0)
+	s.hi -= v>>63 + int64(borrow)
+}
+
 func (s *sum) addFloat(f float64) {
 	t := s.float + f
 	if math.Abs(s.float) >= math.Abs(f) {
@@ -123,18 +130,6 @@ func (s *sum) addFloat(f float64) {
 		s.comp += (f - t) + s.float
 	}
 	s.float = t
-}
-
-func (s *sum) merge(t sum) {
-	if t.real {
-		s.real = true
-		s.addFloat(t.float)
-		s.addFloat(t.comp)
-		return
-	}
-	var carry uint64
-	s.lo, carry = bits.Add64(s.lo, t.lo, 0)
-	s.hi += t.hi + int64(carry)
 }
 
 func (s *sum) total() Total {

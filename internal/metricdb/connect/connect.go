@@ -35,10 +35,10 @@ func Open(config metricdb.Config, otherwise string, reg prometheus.Registerer, l
 		return nil, ErrNone
 	case "embedded":
 		if config.Dir == "" {
-			return nil, errors.New("--metric-db-dir: the embedded metric database needs a folder")
+			return nil, errors.New("--data-dir: the embedded metric database needs a folder")
 		}
 		return embedded.Open(embedded.Options{
-			Dir: config.Dir, Retention: config.Retention, RecordRetention: config.RecordRetention,
+			Dir: filepath.Join(config.Dir, "metrics"), Retention: config.Retention, RecordRetention: config.RecordRetention,
 			Metrics: metricdb.NewMetrics(reg),
 		}, log)
 	case "influxdb":

@@ -379,6 +379,12 @@ func invalid(t *testing.T, db metricdb.DB) {
 	f(func(_ *metricdb.Query, g *metricdb.Grouping) { g.Percentiles = []float64{101} })
 	f(func(_ *metricdb.Query, g *metricdb.Grouping) { g.Percentiles = []float64{math.NaN()} })
 	f(func(_ *metricdb.Query, g *metricdb.Grouping) { g.Bucket = -1 })
+	f(func(q *metricdb.Query, _ *metricdb.Grouping) {
+		q.From, q.To = time.Time{}, time.Date(1500, 1, 1, 0, 0, 0, 0, time.UTC)
+	})
+	f(func(q *metricdb.Query, _ *metricdb.Grouping) {
+		q.From, q.To = time.Date(2500, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2600, 1, 1, 0, 0, 0, 0, time.UTC)
+	})
 	long := good
 	long.From, long.To = time.Time{}, time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 	if _, err := db.Aggregate(t.Context(), long, metricdb.Grouping{}); err != nil {

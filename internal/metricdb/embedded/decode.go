@@ -77,7 +77,7 @@ func header(block []byte) (h head, rest []byte, err error) {
 		id += r.uvarint()
 		h.ids[i] = id
 	}
-	if r.bad || all.bad {
+	if r.bad || all.bad || len(h.times) == 0 {
 		return h, nil, errBlock
 	}
 	return h, all.b, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -40,8 +41,22 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
-// Maintain folds what is due, and drops what is too old. Run does it every minute.
+// Maintain drops what is too old, folds what is due, and forgets the tags of series that
+// have nothing left. Run does it every minute.
 func (s *Store) Maintain(ctx context.Context) error {
+	s.maintaining.Lock()
+	defer s.maintaining.Unlock()
+	// What is too old goes first, and goes also where folding has no room: it makes some.
+	expired := s.expire(ctx)
+	folded := s.foldDue(ctx)
+	var swept error
+	if expired == nil && folded == nil {
+		swept = s.sweep(ctx)
+	}
+	return errors.Join(expired, folded, swept)
+}
+
+func (s *Store) foldDue(ctx context.Context) error {
 	due, err := s.due()
 	if err != nil {
 		return err
@@ -54,7 +69,7 @@ func (s *Store) Maintain(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.expire(ctx)
+	return nil
 }
 
 type due struct {
@@ -127,69 +142,9 @@ func (s *Store) fold(name string, window int64) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("fold %s: %w", name, s.fault(err))
+		return fmt.Errorf("fold %s: %w", name, fault(err))
 	}
 	s.options.Metrics.Folded.Inc()
-	return nil
-}
-
-// expire removes windows that ended before the retention.
-func (s *Store) expire(ctx context.Context) error {
-	s.mu.RLock()
-	names := make([]string, 0, len(s.names))
-	for name := range s.names {
-		names = append(names, name)
-	}
-	s.mu.RUnlock()
-	for _, name := range names {
-		keep := s.options.Retention
-		if windowOf(name) == recordWindow {
-			keep = s.options.RecordRetention
-		}
-		if keep <= 0 {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		limit := floor(s.options.Now().Add(-keep).UnixNano(), windowOf(name))
-		if err := s.expireName(name, limit); err != nil {
-			return fmt.Errorf("expire %s: %w", name, s.fault(err))
-		}
-	}
-	return nil
-}
-
-// expireName removes the windows of name that begin before limit.
-func (s *Store) expireName(name string, limit int64) error {
-	windows, err := s.windows(name, math.MinInt64/2, limit)
-	if err != nil || len(windows) == 0 {
-		return err
-	}
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	for _, window := range windows {
-		prefix := windowKey(name, window)
-		err := s.db.Update(func(tx *bbolt.Tx) error {
-			for _, bucket := range [][]byte{bucketHead, bucketBlocks} {
-				var keys [][]byte
-				cursor := tx.Bucket(bucket).Cursor()
-				for key, _ := cursor.Seek(prefix); bytes.HasPrefix(key, prefix); key, _ = cursor.Next() {
-					keys = append(keys, bytes.Clone(key))
-				}
-				for _, key := range keys {
-					if err := tx.Bucket(bucket).Delete(key); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		s.options.Metrics.Expired.Inc()
-	}
 	return nil
 }
 

@@ -10,9 +10,6 @@ import (
 // present tells of series that have samples of name between from and to, some of
 // them several times, until told to stop. Only blocks at the interval's edges are decompressed.
 func (s *Store) present(ctx context.Context, name string, chosen *selection, from, to int64, tell func(id uint64) bool) error {
-	if chosen.empty() {
-		return nil
-	}
 	windows, err := s.windows(name, from, to)
 	if err != nil {
 		return err

@@ -26,30 +26,6 @@ func fits(q metricdb.Query) func(metricdb.Tags) bool {
 	}
 }
 
-// each visits the windows of a query, ascending, with the series of one set together.
-func (s *Store) each(ctx context.Context, name string, chosen *selection, from, to int64, visit func([]column) bool) error {
-	if chosen.empty() {
-		return nil
-	}
-	windows, err := s.windows(name, from, to)
-	if err != nil {
-		return err
-	}
-	for _, window := range windows {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		columns, err := s.load(name, window, chosen.wants, from, to, nil)
-		if err != nil {
-			return err
-		}
-		if !visit(chosen.bySet(columns)) {
-			return nil
-		}
-	}
-	return nil
-}
-
 // Runs yields samples, hour by hour.
 func (s *Store) Runs(ctx context.Context, q metricdb.Query, tags ...string) iter.Seq2[metricdb.Run, error] {
 	return func(yield func(metricdb.Run, error) bool) {
@@ -68,18 +44,44 @@ func (s *Store) Runs(ctx context.Context, q metricdb.Query, tags ...string) iter
 }
 
 func (s *Store) runs(ctx context.Context, q metricdb.Query, tags []string, from int64, yield func(metricdb.Run) bool) error {
-	keys := slices.Concat(metricdb.Identity(q.Metric, q.Level), tags)
-	slices.Sort(keys)
-	chosen := s.choose(fits(q), func(t metricdb.Tags) metricdb.Tags { return t.Only(keys) })
-	float := s.float(q.Metric)
-	return s.each(ctx, q.Metric, chosen, from, q.To.UnixNano(), func(columns []column) bool {
-		for _, one := range columns {
-			if !yield(metricdb.Run{Tags: chosen.sets[one.id], Times: one.times, Values: one.values, Float: float}) {
+	return s.hours(ctx, q, tags, from, func(runs []metricdb.Run, _ int64) bool {
+		for _, run := range runs {
+			if !yield(run) {
 				return false
 			}
 		}
 		return true
 	})
+}
+
+// hours visits the runs of each hour that has samples, and says when it ends.
+func (s *Store) hours(ctx context.Context, q metricdb.Query, tags []string, from int64, visit func(runs []metricdb.Run, end int64) bool) error {
+	keys := slices.Concat(metricdb.Identity(q.Metric, q.Level), tags)
+	slices.Sort(keys)
+	chosen := s.choose(fits(q), func(t metricdb.Tags) metricdb.Tags { return t.Only(keys) })
+	float := s.float(q.Metric)
+	windows, err := s.windows(q.Metric, from, q.To.UnixNano())
+	if err != nil {
+		return err
+	}
+	for _, window := range windows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		columns, err := s.load(q.Metric, window, chosen.wants, from, q.To.UnixNano(), nil)
+		if err != nil {
+			return err
+		}
+		columns = chosen.bySet(columns)
+		runs := make([]metricdb.Run, len(columns))
+		for i, one := range columns {
+			runs[i] = metricdb.Run{Tags: chosen.sets[one.id], Times: one.times, Values: one.values, Float: float}
+		}
+		if !visit(runs, window+sampleWindow) {
+			return nil
+		}
+	}
+	return nil
 }
 
 // Aggregate reduces the runs.
@@ -101,7 +103,13 @@ func (s *Store) Aggregate(ctx context.Context, q metricdb.Query, g metricdb.Grou
 		from -= int64(metricdb.Lookback)
 	}
 	reducer := metricdb.NewReducer(q, g, resolutions)
-	err = s.runs(ctx, q, g.By, from, func(run metricdb.Run) bool { reducer.Add(&run); return true })
+	err = s.hours(ctx, q, g.By, from, func(runs []metricdb.Run, end int64) bool {
+		for i := range runs {
+			reducer.Add(&runs[i])
+		}
+		reducer.Passed(end)
+		return true
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -123,9 +131,6 @@ func (s *Store) Points(ctx context.Context, q metricdb.Query, limit int) iter.Se
 
 func (s *Store) points(ctx context.Context, q metricdb.Query, limit int, yield func(metricdb.Point) bool) error {
 	chosen := s.choose(fits(q), func(t metricdb.Tags) metricdb.Tags { return t })
-	if chosen.empty() {
-		return nil
-	}
 	float := s.float(q.Metric)
 	from, to := q.From.UnixNano(), q.To.UnixNano()
 	windows, err := s.windows(q.Metric, from, to)
@@ -142,6 +147,8 @@ func (s *Store) points(ctx context.Context, q metricdb.Query, limit int, yield f
 			return err
 		}
 		columns = chosen.bySet(columns)
+		rank := chosen.ranks()
+		slices.SortFunc(columns, func(a, b column) int { return cmp.Compare(rank[a.id], rank[b.id]) })
 		for _, p := range newest(columns, left) {
 			one := &columns[p.column]
 			v := metricdb.Value{Bits: one.values[p.row], Float: float}
@@ -198,16 +205,16 @@ func (s *Store) Tags(ctx context.Context, q metricdb.Query, by ...string) (all [
 	keys := slices.Clone(by)
 	slices.Sort(keys)
 	chosen := s.choose(fits(q), func(t metricdb.Tags) metricdb.Tags { return t.Only(keys) })
-	seen := make([]bool, len(chosen.sets))
+	seen := map[int32]struct{}{}
 	err = s.present(ctx, q.Metric, chosen, q.From.UnixNano(), q.To.UnixNano(), func(id uint64) bool {
-		seen[chosen.set[id]] = true
+		seen[chosen.place(id)] = struct{}{}
 		return true
 	})
 	if err != nil {
 		return nil, err
 	}
-	for i, tags := range chosen.sets {
-		if seen[i] && len(tags) > 0 {
+	for place := range seen {
+		if tags := chosen.sets[place]; len(tags) > 0 {
 			all = append(all, tags)
 		}
 	}

@@ -31,9 +31,6 @@ func (s *Store) Records(ctx context.Context, q metricdb.RecordQuery) iter.Seq2[m
 
 func (s *Store) records(ctx context.Context, q metricdb.RecordQuery, yield func(metricdb.Record) bool) error {
 	chosen := s.chooseRecords(q, func(t metricdb.Tags) metricdb.Tags { return t })
-	if chosen.empty() {
-		return nil
-	}
 	from, to := q.From.UnixNano(), q.To.UnixNano()
 	var windows []int64
 	for _, field := range q.Fields {
@@ -92,11 +89,12 @@ func (s *Store) recordsIn(q metricdb.RecordQuery, window int64, chosen *selectio
 			}
 		}
 	}
+	rank := chosen.ranks()
 	slices.SortFunc(order, func(a, b key) int {
 		if c := cmp.Compare(a.at, b.at); c != 0 {
 			return c
 		}
-		return cmp.Compare(a.set, b.set) // by their tags
+		return cmp.Compare(rank[a.set], rank[b.set])
 	})
 	sorted := make([]metricdb.Record, len(order))
 	for i, k := range order {
@@ -123,7 +121,7 @@ func (s *Store) RecordTotals(ctx context.Context, q metricdb.RecordQuery, by ...
 		name := q.Set + fieldMark + field
 		float := s.float(name)
 		err := s.eachSeries(ctx, name, chosen, q.From.UnixNano(), q.To.UnixNano(), func(one column) {
-			totals.Add(chosen.sets[chosen.set[one.id]], place, one.values, float)
+			totals.Add(chosen.sets[chosen.place(one.id)], place, one.values, float)
 		})
 		if err != nil {
 			return nil, err

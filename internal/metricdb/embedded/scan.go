@@ -8,64 +8,7 @@ import (
 	"slices"
 
 	"go.etcd.io/bbolt"
-
-	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 )
-
-// selection is which series a query wants, and which of them are pieces of one set.
-type selection struct {
-	set  []int32         // by series id: its place in sets, or -1
-	sets []metricdb.Tags // sorted
-}
-
-func (s *selection) wants(id uint64) bool { return id < uint64(len(s.set)) && s.set[id] >= 0 }
-
-func (s *selection) empty() bool { return len(s.sets) == 0 }
-
-// choose finds the series whose tags fit. What set a series belongs to, keep says.
-func (s *Store) choose(fits func(metricdb.Tags) bool, keep func(metricdb.Tags) metricdb.Tags) *selection {
-	s.mu.RLock()
-	all := slices.Clone(s.series)
-	s.mu.RUnlock()
-	chosen := &selection{set: make([]int32, len(all))}
-	places := map[string]int32{}
-	for id, one := range all {
-		chosen.set[id] = -1
-		if one == nil || !fits(one.tags) {
-			continue
-		}
-		tags := keep(one.tags)
-		key := tags.Key()
-		place, ok := places[key]
-		if !ok {
-			place = int32(len(chosen.sets))
-			places[key] = place
-			chosen.sets = append(chosen.sets, tags)
-		}
-		chosen.set[id] = place
-	}
-	chosen.sort()
-	return chosen
-}
-
-// sort puts sets in order, so that answers are the same every time.
-func (s *selection) sort() {
-	order := make([]int32, len(s.sets))
-	for i := range order {
-		order[i] = int32(i)
-	}
-	slices.SortFunc(order, func(a, b int32) int { return s.sets[a].Compare(s.sets[b]) })
-	sorted, place := make([]metricdb.Tags, len(order)), make([]int32, len(order))
-	for to, from := range order {
-		sorted[to], place[from] = s.sets[from], int32(to)
-	}
-	s.sets = sorted
-	for id, at := range s.set {
-		if at >= 0 {
-			s.set[id] = place[at]
-		}
-	}
-}
 
 // windows returns which windows of name there are between from and to, ascending.
 func (s *Store) windows(name string, from, to int64) (all []int64, err error) {
@@ -97,16 +40,26 @@ func windowIn(key []byte, prefix int) int64 {
 type source struct{ heads, blocks [][]byte }
 
 // load reads a window: the samples of the wanted series at from <= t < to, by
-// series id. What was written later wins. If from is not nil, it is told the keys.
+// series id. What was written later wins. If keys is not nil, it is told the keys.
 func (s *Store) load(name string, window int64, wants func(uint64) bool, from, to int64, keys *source) (columns []column, err error) {
 	prefix := windowKey(name, window)
-	found := map[uint64]*column{}
+	var found map[uint64]int // places in columns, once a series comes again: blocks alone ascend
 	add := func(one column) {
-		if was := found[one.id]; was != nil {
+		if n := len(columns); found == nil && n > 0 && columns[n-1].id >= one.id {
+			found = make(map[uint64]int, 2*n)
+			for i := range columns {
+				found[columns[i].id] = i
+			}
+		}
+		if i, ok := found[one.id]; ok {
+			was := &columns[i]
 			was.times, was.values = append(was.times, one.times...), append(was.values, one.values...)
 			return
 		}
-		found[one.id] = &one
+		if found != nil {
+			found[one.id] = len(columns)
+		}
+		columns = append(columns, one)
 	}
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		for _, bucket := range [][]byte{bucketBlocks, bucketHead} {
@@ -130,15 +83,17 @@ func (s *Store) load(name string, window int64, wants func(uint64) bool, from, t
 	if err != nil {
 		return nil, err
 	}
-	columns = make([]column, 0, len(found))
-	for _, one := range found {
+	kept := columns[:0]
+	for _, one := range columns {
 		one.mend()
 		if one.clip(from, to); len(one.times) > 0 {
-			columns = append(columns, *one)
+			kept = append(kept, one)
 		}
 	}
-	slices.SortFunc(columns, func(a, b column) int { return cmp.Compare(a.id, b.id) })
-	return columns, nil
+	if found != nil {
+		slices.SortFunc(kept, func(a, b column) int { return cmp.Compare(a.id, b.id) })
+	}
+	return kept, nil
 }
 
 // mend brings samples into the order of time; of those at one time the last stays.
@@ -170,27 +125,4 @@ func (c *column) clip(from, to int64) {
 	first, _ := slices.BinarySearch(c.times, from)
 	last, _ := slices.BinarySearch(c.times, to)
 	c.times, c.values = c.times[first:max(first, last)], c.values[first:max(first, last)]
-}
-
-// bySet puts the series of one set together.
-func (s *selection) bySet(columns []column) []column {
-	sets := make([]column, len(columns))
-	for i, one := range columns {
-		sets[i] = one
-		sets[i].id = uint64(s.set[one.id])
-	}
-	slices.SortStableFunc(sets, func(a, b column) int { return cmp.Compare(a.id, b.id) })
-	merged := sets[:0]
-	for _, one := range sets {
-		n := len(merged)
-		if n == 0 || merged[n-1].id != one.id {
-			merged = append(merged, one)
-			continue
-		}
-		into := &merged[n-1]
-		into.times = append(slices.Clip(into.times), one.times...)
-		into.values = append(slices.Clip(into.values), one.values...)
-		into.mend()
-	}
-	return merged
 }

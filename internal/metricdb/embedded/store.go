@@ -5,7 +5,23 @@
 // ours is how samples lie in it. A batch is one transaction, synced to disk, with one
 // entry per metric (the head). When an hour is over, its entries are folded into
 // blocks of 512 series, compressed to about a byte a sample. Nothing of samples is kept in
-// memory; the tags of series are.
+// memory; the tags of series are, until retention has removed the last sample or record
+// that they had.
+//
+// # A full disk
+//
+// When the disk is full, writes return ErrFull and krm_metricdb_full is 1, until a write
+// works again. Nothing is given up for the sake of new samples: what was acknowledged
+// stays, roll-ups and lifetimes first of all, and is answered as ever. What makes room is
+// retention, which goes on (removing frees pages of the file, which writes take before the file
+// grows), and whoever frees the disk. A write that did not fit left nothing behind: the file
+// is as it was after the last one that did.
+//
+// # A clock that is wrong
+//
+// Samples and records may be of any time and come in any order; of two with one set and
+// time the later one stays. What retention removes goes by the clock and by the data, see
+// horizon: a clock that jumps into the future removes nothing for a day.
 package embedded
 
 import (
@@ -16,7 +32,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -51,24 +69,23 @@ type Store struct {
 	options Options
 	log     *slog.Logger
 
-	writing sync.Mutex // held by whoever changes the file
+	maintaining sync.Mutex // held by whoever folds, expires or sweeps; before writing
+	removed     bool       // windows were removed since the last sweep, or it is not known
+	swept       time.Time
+
+	writing sync.Mutex // held by whoever changes the file; before mu
 	layouts map[stream]*layout
 
-	mu     sync.RWMutex // guards what follows
-	series []*series    // by id; nil if forgotten
-	ids    map[string]uint64
-	names  map[string]bool // whether values are floats
+	fullBatches, fullRecords atomic.Bool // the last write of a batch, of records, had no room
+
+	mu    sync.RWMutex // guards what follows
+	book  book
+	names map[string]bool // whether values are floats
 }
 
 type stream struct {
 	cluster string
 	shard   int
-}
-
-// series is the tags of one series. A series has samples of many metrics.
-type series struct {
-	id   uint64
-	tags metricdb.Tags
 }
 
 // Open opens or makes the database. It fails if another process has it open.
@@ -83,6 +100,7 @@ func Open(options Options, log *slog.Logger) (*Store, error) {
 		return nil, fmt.Errorf("make the metric database's folder: %w", err)
 	}
 	path := filepath.Join(options.Dir, "metrics.db")
+	_, missing := os.Stat(path)
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 2 * time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
 		return nil, fmt.Errorf("open the metric database %s (another krm may have it open: separate processes need InfluxDB): %w", path, err)
@@ -93,22 +111,51 @@ func Open(options Options, log *slog.Logger) (*Store, error) {
 	}
 	s := &Store{
 		db: db, codec: codec, options: options, log: log,
-		layouts: map[stream]*layout{}, ids: map[string]uint64{}, names: map[string]bool{},
+		layouts: map[stream]*layout{}, book: newBook(), names: map[string]bool{},
+		removed: true, swept: options.Now().Add(firstSweep - sweepEvery),
 	}
-	if err := s.read(); err != nil {
+	err = s.read()
+	if err == nil && missing != nil {
+		err = syncDir(options.Dir) // else the file may be gone after a power cut
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read the metric database %s: %w", path, err), db.Close())
 	}
 	return s, nil
 }
 
-// read makes the buckets and reads series and names.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// read makes the buckets, if they are not there, and reads series and names.
 func (s *Store) read() error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketSeries, bucketNames, bucketHead, bucketBlocks} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
+	buckets := [][]byte{bucketSeries, bucketNames, bucketHead, bucketBlocks}
+	made := true
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		for _, name := range buckets {
+			made = made && tx.Bucket(name) != nil
 		}
+		return nil
+	})
+	if err == nil && !made {
+		err = s.db.Update(func(tx *bbolt.Tx) error {
+			for _, name := range buckets {
+				if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return err
+	}
+	return s.db.View(func(tx *bbolt.Tx) error {
 		err := tx.Bucket(bucketNames).ForEach(func(name, float []byte) error {
 			s.names[string(name)] = len(float) == 1 && float[0] == 1
 			return nil
@@ -116,36 +163,33 @@ func (s *Store) read() error {
 		if err != nil {
 			return err
 		}
-		return tx.Bucket(bucketSeries).ForEach(func(key, text []byte) error {
+		err = tx.Bucket(bucketSeries).ForEach(func(key, text []byte) error {
 			tags, err := decodeTags(text)
 			if err != nil || len(key) != 8 {
 				return errBlock
 			}
-			s.remember(&series{id: binary.BigEndian.Uint64(key), tags: tags})
+			s.book.add(binary.BigEndian.Uint64(key), tags)
 			return nil
 		})
+		s.book.next = max(s.book.next, tx.Bucket(bucketSeries).Sequence())
+		return err
 	})
 }
 
-// remember puts a series into memory.
-func (s *Store) remember(one *series) {
-	for uint64(len(s.series)) <= one.id {
-		s.series = append(s.series, nil)
-	}
-	s.series[one.id] = one
-	s.ids[one.tags.Key()] = one.id
-}
-
-// Close closes the file.
+// Close closes the file, once queries that are under way have ended.
 func (s *Store) Close() error {
+	err := s.db.Close()
 	s.codec.dec.Close()
-	return errors.Join(s.codec.enc.Close(), s.db.Close())
+	return errors.Join(err, s.codec.enc.Close())
 }
 
-// Health says whether the file can be read, and the last write worked.
+// Health says whether the file can be read, and the last writes had room.
 func (s *Store) Health(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if s.fullBatches.Load() || s.fullRecords.Load() {
+		return metricdb.ErrFull
 	}
 	return s.db.View(func(tx *bbolt.Tx) error {
 		if tx.Bucket(bucketHead) == nil {
@@ -155,13 +199,25 @@ func (s *Store) Health(ctx context.Context) error {
 	})
 }
 
-// fault maps errors of the file to those of the contract.
-func (s *Store) fault(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
-		s.options.Metrics.Full.Set(1)
-		return fmt.Errorf("%w: %w", metricdb.ErrFull, err)
+// fault maps errors of the file to those of the contract. bbolt keeps only the text of
+// some of them.
+func fault(err error) error {
+	for _, no := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, no) || err != nil && strings.HasSuffix(err.Error(), no.Error()) {
+			return fmt.Errorf("%w: %w", metricdb.ErrFull, err)
+		}
 	}
 	return err
+}
+
+// wrote keeps in mind whether there was room.
+func (s *Store) wrote(full *atomic.Bool, err error) {
+	full.Store(errors.Is(err, metricdb.ErrFull))
+	value := 0.
+	if s.fullBatches.Load() || s.fullRecords.Load() {
+		value = 1
+	}
+	s.options.Metrics.Full.Set(value)
 }
 
 func encodeTags(tags metricdb.Tags) (text []byte) {

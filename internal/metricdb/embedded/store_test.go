@@ -20,6 +20,7 @@ func open(t testing.TB, options Options) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.db.NoSync = true // power cuts are not tested here, and many tests share the disk
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }

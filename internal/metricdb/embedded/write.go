@@ -46,47 +46,56 @@ type known struct {
 	id   uint64
 }
 
-// change is what one write adds, before it is known to be on disk.
+// change is what one write adds. Its series and names are put into memory first, so
+// that readers know them as soon as they are on disk: a batch is seen whole, or not at all.
 type change struct {
 	s       *Store
-	next    uint64
 	fresh   []*series
-	ids     map[string]uint64
 	names   map[string]bool
 	columns map[string][]column // by name
 	samples int
 }
 
 func (s *Store) change() *change {
-	return &change{s: s, next: uint64(len(s.series)), ids: map[string]uint64{}, names: map[string]bool{}, columns: map[string][]column{}}
+	return &change{s: s, names: map[string]bool{}, columns: map[string][]column{}}
 }
 
-// id returns the series' number. Only the holder of s.writing adds series, so it
-// may read them without s.mu.
+// id returns the series' number. The holder of s.writing may read s.book without s.mu.
 func (c *change) id(tags metricdb.Tags) uint64 {
-	key := tags.Key()
-	if id, ok := c.s.ids[key]; ok {
-		return id
+	one := c.s.book.find(tags)
+	if one == nil {
+		c.s.mu.Lock()
+		one = c.s.book.add(c.s.book.next, tags)
+		c.s.mu.Unlock()
+		c.fresh = append(c.fresh, one)
 	}
-	if id, ok := c.ids[key]; ok {
-		return id
-	}
-	one := &series{id: c.next, tags: tags}
-	c.next++
-	c.fresh = append(c.fresh, one)
-	c.ids[key] = one.id
 	return one.id
+}
+
+// undo takes out of memory what did not get onto the disk.
+func (c *change) undo() {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	ids := make([]uint64, len(c.fresh))
+	for i, one := range c.fresh {
+		ids[i] = one.id
+	}
+	c.s.book.remove(ids)
+	for name := range c.names {
+		delete(c.s.names, name)
+	}
 }
 
 // typed says whether name holds values of that type: what came first decides.
 func (c *change) typed(name string, float bool) bool {
-	for _, names := range []map[string]bool{c.s.names, c.names} {
-		if was, ok := names[name]; ok {
-			return was == float
-		}
+	was, ok := c.s.names[name]
+	if !ok {
+		c.s.mu.Lock()
+		c.s.names[name] = float
+		c.s.mu.Unlock()
+		c.names[name], was = float, float
 	}
-	c.names[name] = float
-	return true
+	return was == float
 }
 
 func (c *change) add(name string, id uint64, at, value int64) {
@@ -96,6 +105,9 @@ func (c *change) add(name string, id uint64, at, value int64) {
 
 // Write stores a batch in one transaction.
 func (s *Store) Write(ctx context.Context, b *metrics.Batch) error {
+	if err := metricdb.CheckBatch(b); err != nil {
+		return err
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -109,13 +121,15 @@ func (s *Store) Write(ctx context.Context, b *metrics.Batch) error {
 		s.layouts[who] = of
 	}
 	change := s.change()
-	times := []int64{b.Time.UnixNano()}
+	times := slices.Clip([]int64{b.Time.UnixNano()})
 	of.Columns(b, func(c metricdb.Column) bool {
 		s.column(change, of, &c, times)
 		return true
 	})
 	change.record(metricdb.BatchRecord(b))
-	if err := s.commit(change); err != nil {
+	err := s.commit(change)
+	s.wrote(&s.fullBatches, err)
+	if err != nil {
 		clear(of.rows[:]) // they may hold series that are not there
 		return err
 	}
@@ -127,7 +141,9 @@ func (s *Store) Write(ctx context.Context, b *metrics.Batch) error {
 func (s *Store) column(c *change, of *layout, column_ *metricdb.Column, times []int64) {
 	name := column_.Metric.Name
 	if !c.typed(name, column_.Metric.Float) {
-		s.options.Metrics.Drop("type", 1)
+		dropped := 0
+		column_.Values(func(*metricdb.Row, int64) bool { dropped++; return true })
+		s.options.Metrics.Drop("type", dropped)
 		s.log.Warn("a metric changed its type: not stored", "metric", name)
 		return
 	}
@@ -166,7 +182,9 @@ func (s *Store) WriteRecords(ctx context.Context, records []metricdb.Record) err
 	for _, record := range records {
 		change.record(record)
 	}
-	return s.commit(change)
+	err := s.commit(change)
+	s.wrote(&s.fullRecords, err)
+	return err
 }
 
 func (c *change) record(r metricdb.Record) {
@@ -182,12 +200,17 @@ func (c *change) record(r metricdb.Record) {
 	}
 }
 
-// commit writes a change to disk, and then to memory.
+// commit writes a change to disk, whole or not at all.
 func (s *Store) commit(c *change) error {
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		seriesBucket, names, heads := tx.Bucket(bucketSeries), tx.Bucket(bucketNames), tx.Bucket(bucketHead)
 		for _, one := range c.fresh {
-			if err := seriesBucket.Put(binary.BigEndian.AppendUint64(nil, one.id), encodeTags(one.tags)); err != nil {
+			if err := seriesBucket.Put(binary.BigEndian.AppendUint64(nil, one.id), encodeTags(one.tags())); err != nil {
+				return err
+			}
+		}
+		if len(c.fresh) > 0 {
+			if err := seriesBucket.SetSequence(s.book.next); err != nil {
 				return err
 			}
 		}
@@ -203,18 +226,9 @@ func (s *Store) commit(c *change) error {
 		return s.putHeads(heads, c)
 	})
 	if err != nil {
-		return s.fault(err)
+		c.undo()
 	}
-	s.options.Metrics.Full.Set(0)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, one := range c.fresh {
-		s.remember(one)
-	}
-	for name, float := range c.names {
-		s.names[name] = float
-	}
-	return nil
+	return fault(err)
 }
 
 func (s *Store) putHeads(heads *bbolt.Bucket, c *change) error {
@@ -253,7 +267,7 @@ func byWindow(columns []column, size int64) map[int64][]column {
 			if last := len(merged.times) - 1; merged.times[last] == one.times[0] {
 				merged.values[last] = one.values[0]
 			} else {
-				merged.times = append(slices.Clip(merged.times), one.times[0])
+				merged.times = append(merged.times, one.times[0]) // a batch's shared times have no room: they are copied
 				merged.values = append(merged.values, one.values[0])
 			}
 			continue

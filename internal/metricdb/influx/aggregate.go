@@ -35,13 +35,32 @@ func (s *Store) Aggregate(ctx context.Context, q metricdb.Query, g metricdb.Grou
 	}
 	byServer := !s.flux() && !g.Increase && !g.Median && len(g.Percentiles) == 0 && !mixed(resolutions) &&
 		!slices.ContainsFunc(q.Where, func(m metricdb.Match) bool { return m.Tag == metricdb.TagPodID })
-	if byServer {
+	if byServer && !sooner(q, g, resolutions) {
 		groups, ok, err := s.serverGroups(ctx, q, g, resolutions)
 		if ok || err != nil {
 			return groups, err
 		}
 	}
 	return s.reduce(ctx, q, g, resolutions)
+}
+
+// fewWindows is how many samples of a set are read in less time than the server takes to
+// add them up set by set: each figure is a pass over the samples there. Measured with
+// 1,000 pods: 60 samples of each take half the server's time, 240 half as long again.
+const fewWindows = 120
+
+// sooner says whether the samples are read, and reduced here, in less time than the server
+// takes: where it would have to group by pods, or find the first and last of buckets.
+func sooner(q metricdb.Query, g metricdb.Grouping, resolutions []metricdb.Resolution) bool {
+	windows := 0
+	for _, r := range resolutions {
+		windows = max(windows, r.Batches)
+	}
+	if g.Bucket > 0 {
+		return g.Span
+	}
+	bySet := slices.Contains(g.By, metricdb.TagPod) || slices.Contains(g.By, metricdb.TagPodID)
+	return aboutPods(q.Level) && bySet && windows <= fewWindows
 }
 
 // mixed says whether samples had several resolutions.
@@ -92,20 +111,17 @@ func (s *Store) serverGroups(ctx context.Context, q metricdb.Query, g metricdb.G
 	}
 	st.from(samplePolicy, measurement).where(q.From, q.To, plan.conditions()).groupBy(by, g.Bucket)
 	ok = true
-	err = s.ask(ctx, st, func(one *series) bool {
-		tags := one.tags()
-		for _, r := range one.Values.rows {
-			var group metricdb.Group
-			if group, ok = serverGroup(r, isFloat(q.Metric), every); !ok {
-				return false
-			}
-			group.Tags, group.Time = tags, q.From
-			if g.Bucket > 0 {
-				group.Time = time.Unix(0, r.int(0)).UTC()
-			}
-			if group.Count > 0 {
-				groups = append(groups, group)
-			}
+	err = s.ask(ctx, st, func(one *series, r row) bool {
+		var group metricdb.Group
+		if group, ok = serverGroup(r, isFloat(q.Metric), every); !ok {
+			return false
+		}
+		group.Tags, group.Time = one.tags, q.From
+		if g.Bucket > 0 {
+			group.Time = time.Unix(0, r.int(0)).UTC()
+		}
+		if group.Count > 0 {
+			groups = append(groups, group)
 		}
 		return true
 	})
@@ -113,7 +129,7 @@ func (s *Store) serverGroups(ctx context.Context, q metricdb.Query, g metricdb.G
 		return nil, ok, err
 	}
 	if g.Span {
-		if err := s.spans(ctx, plan, by, g.Bucket, groups); err != nil {
+		if err := s.spans(ctx, plan, by, groups); err != nil {
 			return nil, false, err
 		}
 	}
@@ -128,7 +144,7 @@ func (s *Store) serverGroups(ctx context.Context, q metricdb.Query, g metricdb.G
 // sum may have gone beyond int64 on the way.
 func serverGroup(r row, float bool, every time.Duration) (g metricdb.Group, ok bool) {
 	g.Count = r.int(1)
-	g.Max, g.Sum = r.value(3, float), total(r, 2, float)
+	g.Max, g.Sum = r.value(3, float), r.total(2)
 	if len(r) > 4 {
 		g.Min = r.value(4, float)
 	}
@@ -140,63 +156,27 @@ func serverGroup(r row, float bool, every time.Duration) (g metricdb.Group, ok b
 	return g, true
 }
 
-// spans asks for the times of first and last samples.
-func (s *Store) spans(ctx context.Context, plan reading, by []string, bucket time.Duration, groups []metricdb.Group) error {
-	places := map[string]int{}
-	key := func(tags metricdb.Tags, at int64) string { return tags.Key() + itoa(int(at)) }
+// spans asks for the times of each group's first and last sample.
+func (s *Store) spans(ctx context.Context, plan reading, by []string, groups []metricdb.Group) error {
+	places := make(map[string]*metricdb.Group, len(groups))
 	for i := range groups {
-		begin := int64(0)
-		if bucket > 0 {
-			begin = groups[i].Time.UnixNano()
-		}
-		places[key(groups[i].Tags, begin)] = i
+		places[groups[i].Tags.Key()] = &groups[i]
 	}
 	measurement, field := s.options.place(plan.q.Metric)
-	for _, function := range []string{"first", "last"} {
+	ask := func(function string, use func(g *metricdb.Group, at time.Time)) error {
 		st := newStatement().raw("SELECT "+function+"("+quoteIdent(field)+")").
-			from(samplePolicy, measurement).where(plan.q.From, plan.q.To, plan.conditions())
-		if bucket > 0 {
-			// Buckets hide the times of selectors: ask for the samples themselves.
-			return s.spansOfBuckets(ctx, plan, by, bucket, groups, places, key)
-		}
-		st.groupBy(by, 0)
-		err := s.ask(ctx, st, func(one *series) bool {
-			if i, ok := places[key(one.tags(), 0)]; ok && len(one.Values.rows) > 0 {
-				t := time.Unix(0, one.Values.rows[0].int(0)).UTC()
-				if function == "first" {
-					groups[i].First = t
-				} else {
-					groups[i].Last = t
-				}
+			from(samplePolicy, measurement).where(plan.q.From, plan.q.To, plan.conditions()).groupBy(by, 0)
+		return s.ask(ctx, st, func(one *series, r row) bool {
+			if g := places[one.tags.Key()]; g != nil {
+				use(g, time.Unix(0, r.int(0)).UTC())
 			}
 			return true
 		})
-		if err != nil {
-			return err
-		}
 	}
-	return nil
-}
-
-func (s *Store) spansOfBuckets(ctx context.Context, plan reading, by []string, bucket time.Duration, groups []metricdb.Group, places map[string]int, key func(metricdb.Tags, int64) string) error {
-	return s.pieces(ctx, &plan, by, plan.q.From, func(run metricdb.Run) bool {
-		for _, at := range run.Times {
-			begin := at - at%int64(bucket)
-			if at%int64(bucket) < 0 {
-				begin -= int64(bucket)
-			}
-			if i, ok := places[key(run.Tags, begin)]; ok {
-				t := time.Unix(0, at).UTC()
-				if groups[i].First.IsZero() || t.Before(groups[i].First) {
-					groups[i].First = t
-				}
-				if t.After(groups[i].Last) {
-					groups[i].Last = t
-				}
-			}
-		}
-		return true
-	})
+	if err := ask("first", func(g *metricdb.Group, at time.Time) { g.First = at }); err != nil {
+		return err
+	}
+	return ask("last", func(g *metricdb.Group, at time.Time) { g.Last = at })
 }
 
 // nameGroups gives groups their pod's UID, and takes away the tags that were not

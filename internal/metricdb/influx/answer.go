@@ -1,205 +1,216 @@
 package influx
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
-// rowsPerChunk is how many rows the server sends at a time.
-const rowsPerChunk = "10000"
-
-// series is one series of an answer, or a part of it.
+// series is what an answer says of one series before its rows.
 type series struct {
-	Name    string            `json:"name"`
-	Tags    map[string]string `json:"tags"`
-	Columns []string          `json:"columns"`
-	Values  table             `json:"values"`
+	name    string
+	tags    metricdb.Tags // those grouped by, without empty ones
+	columns []string
 }
 
-// tags returns the series' tags, without those that are absent.
-func (s *series) tags() metricdb.Tags {
-	tags := make(metricdb.Tags, 0, len(s.Tags))
-	for key, value := range s.Tags {
-		if value != "" {
-			tags = append(tags, metrics.Label{Key: key, Value: value})
-		}
-	}
-	slices.SortFunc(tags, func(a, b metrics.Label) int { return strings.Compare(a.Key, b.Key) })
-	return tags
+// cell is one value of a row.
+type cell struct {
+	kind kind
+	bits int64
+	text string
 }
 
-// table is rows of JSON values, cut into cells but not decoded.
-type table struct{ rows []row }
+// row is the values of one row: good until the next one.
+type row []cell
 
-type row [][]byte
+func (r row) null(i int) bool { return i >= len(r) || r[i].kind == nilKind }
 
-// UnmarshalJSON cuts [[1,2,"x"],…] into cells. The text is valid JSON already.
-func (t *table) UnmarshalJSON(text []byte) error {
-	text = slices.Clone(text)
-	var cells [][]byte
-	depth, start := 0, -1
-	end := func(i int) {
-		if start >= 0 {
-			cells = append(cells, text[start:i:i])
-			start = -1
+// text returns a string, "" of anything else.
+func (r row) text(i int) string {
+	if i >= len(r) {
+		return ""
+	}
+	return r[i].text
+}
+
+// int returns an integer, 0 of anything else.
+func (r row) int(i int) int64 {
+	if i >= len(r) || r[i].kind != intKind {
+		return 0
+	}
+	return r[i].bits
+}
+
+// number returns a number with its own type.
+func (r row) number(i int) metricdb.Value {
+	switch {
+	case i < len(r) && r[i].kind == floatKind:
+		return metricdb.Value{Bits: r[i].bits, Float: true}
+	default:
+		return metricdb.Int(r.int(i))
+	}
+}
+
+// value returns a number of a metric whose values are floats, or integers. A number of
+// the other type, from another writer, is converted.
+func (r row) value(i int, float bool) metricdb.Value {
+	v := r.number(i)
+	switch {
+	case v.Float == float:
+		return v
+	case float:
+		return metricdb.Float(float64(v.Bits))
+	}
+	return metricdb.Int(int64(v.Number()))
+}
+
+// total is a sum that the server made.
+func (r row) total(i int) metricdb.Total {
+	if v := r.number(i); v.Float {
+		return metricdb.Total{Float: v.Number()}
+	}
+	return metricdb.Total{Int: r.int(i), Exact: true}
+}
+
+// errStop says that the receiver of rows has enough.
+var errStop = errors.New("enough")
+
+// answer reads answers, and yields their rows.
+type answer struct {
+	*unpacker
+	yield func(*series, row) bool
+	cells row
+}
+
+// readAnswer reads an answer to its end: a map per chunk, in which are results, in
+// which are series, in which are rows.
+func readAnswer(body io.Reader, yield func(*series, row) bool) error {
+	a := &answer{unpacker: newUnpacker(body), yield: yield}
+	for {
+		head, err := a.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil && head.kind != mapKind {
+			err = errors.New("it is no MessagePack: want InfluxDB 1.8 or later")
+		}
+		if err == nil {
+			err = a.fields(head.bits, map[string]func() error{"error": a.fault, "results": func() error { return a.each(a.result) }})
+		}
+		var said *serverError
+		switch {
+		case errors.Is(err, errStop):
+			return nil
+		case errors.As(err, &said):
+			_, _ = io.CopyN(io.Discard, a.r, 1<<20) // a connection that is read to its end is used again
+			return said
+		case err != nil:
+			return fault("read InfluxDB's answer", err)
 		}
 	}
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '[':
-			if depth++; depth == 2 {
-				cells = make([][]byte, 0, max(len(cells), 2))
-			}
-		case c == ']':
-			end(i)
-			if depth--; depth == 1 {
-				t.rows = append(t.rows, cells)
-			}
-		case c == ',' || c == ' ' || c == '\n' || c == '\t' || c == '\r':
-			end(i)
-		case c == '"':
-			start = i
-			for i++; i < len(text) && text[i] != '"'; i++ {
-				if text[i] == '\\' {
-					i++
-				}
-			}
-			end(min(i+1, len(text)))
-		case start < 0:
-			start = i
+}
+
+// fields reads the fields of a map with n of them.
+func (a *answer) fields(n int64, known map[string]func() error) error {
+	for range n {
+		_, name, err := a.want(textKind)
+		if err != nil {
+			return err
+		}
+		read := known[name]
+		if read == nil {
+			read = a.skip
+		}
+		if err := read(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (r row) null(i int) bool { return i >= len(r) || string(r[i]) == "null" }
-
-// text decodes a string; "" of null.
-func (r row) text(i int) (text string) {
-	if !r.null(i) {
-		_ = json.Unmarshal(r[i], &text) // another type is "" too
-	}
-	return text
-}
-
-func (r row) int(i int) int64 {
-	if i >= len(r) {
-		return 0
-	}
-	v, _ := strconv.ParseInt(string(r[i]), 10, 64)
-	return v
-}
-
-// value decodes a number of a metric whose values are floats, or integers. A number
-// of the other type, from another writer, is converted.
-func (r row) value(i int, float bool) metricdb.Value {
-	if i >= len(r) {
-		return metricdb.Value{Float: float}
-	}
-	if !float {
-		if v, err := strconv.ParseInt(string(r[i]), 10, 64); err == nil {
-			return metricdb.Int(v)
-		}
-	}
-	f, _ := strconv.ParseFloat(string(r[i]), 64)
-	if float {
-		return metricdb.Float(f)
-	}
-	return metricdb.Int(int64(f))
-}
-
-type answer struct {
-	Results []struct {
-		Series []series `json:"series"`
-		Error  string   `json:"error"`
-	} `json:"results"`
-	Error string `json:"error"`
-}
-
-// query runs a statement and yields the answer's series as they come, large ones in
-// several parts, until told to stop.
-func (s *Store) query(ctx context.Context, st *statement, yield func(*series) bool) error {
-	params, err := json.Marshal(st.params)
-	if err != nil {
-		return err
-	}
-	form := url.Values{
-		"q": {st.text.String()}, "params": {string(params)}, "db": {s.options.Database},
-		"epoch": {"ns"}, "chunked": {"true"}, "chunk_size": {rowsPerChunk},
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.options.URL+"/query", strings.NewReader(form.Encode()))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	request.SetBasicAuth(s.options.User, s.options.Password)
-	response, err := s.http.Do(request)
-	if err != nil {
-		return fault("ask InfluxDB", err)
-	}
-	defer response.Body.Close() //nolint:errcheck // it was only read
-	if response.StatusCode != http.StatusOK {
-		return refusedQuery(response)
-	}
-	return s.read(response.Body, yield)
-}
-
-// refusedQuery makes an error of an answer that is none.
-func refusedQuery(response *http.Response) error {
-	var said answer
-	text, _ := io.ReadAll(io.LimitReader(response.Body, 64<<10))
-	if json.Unmarshal(text, &said) != nil || said.Error == "" {
-		said.Error = strings.TrimSpace(string(text))
-	}
-	err := fmt.Errorf("InfluxDB answers %s: %s", response.Status, said.Error)
-	if response.StatusCode == http.StatusBadRequest {
-		return err // our fault: the statement
-	}
-	return fmt.Errorf("%w: %w", metricdb.ErrUnavailable, err)
-}
-
-func (s *Store) read(body io.Reader, yield func(*series) bool) error {
-	for decoder := json.NewDecoder(body); ; {
-		var part answer
-		switch err := decoder.Decode(&part); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fault("read InfluxDB's answer", err)
-		}
-		if part.Error != "" {
-			return serverError(part.Error)
-		}
-		for _, result := range part.Results {
-			if result.Error != "" {
-				return serverError(result.Error)
-			}
-			for i := range result.Series {
-				if !yield(&result.Series[i]) {
-					return nil
-				}
-			}
-		}
-	}
-}
-
-func serverError(text string) error {
-	err := fmt.Errorf("InfluxDB answers: %s", text)
-	if strings.Contains(text, "timeout") || strings.Contains(text, "killed") || strings.Contains(text, "limit") {
-		return fmt.Errorf("%w: %w", metricdb.ErrUnavailable, err)
+// each reads the elements of an array.
+func (a *answer) each(read func() error) error {
+	n, _, err := a.want(arrayKind)
+	for ; err == nil && n > 0; n-- {
+		err = read()
 	}
 	return err
+}
+
+func (a *answer) fault() error {
+	_, text, err := a.want(textKind)
+	if err != nil {
+		return err
+	}
+	return &serverError{text}
+}
+
+func (a *answer) result() error {
+	n, _, err := a.want(mapKind)
+	if err != nil {
+		return err
+	}
+	return a.fields(n, map[string]func() error{"error": a.fault, "series": func() error { return a.each(a.series) }})
+}
+
+func (a *answer) series() error {
+	n, _, err := a.want(mapKind)
+	if err != nil {
+		return err
+	}
+	one := &series{}
+	return a.fields(n, map[string]func() error{
+		"name": func() (err error) { _, one.name, err = a.want(textKind); return err },
+		"tags": func() error { return a.tags(one) },
+		"columns": func() error {
+			return a.each(func() error {
+				_, name, err := a.want(textKind)
+				one.columns = append(one.columns, name)
+				return err
+			})
+		},
+		"values": func() error { return a.each(func() error { return a.row(one) }) },
+	})
+}
+
+func (a *answer) tags(one *series) error {
+	n, _, err := a.want(mapKind)
+	for ; err == nil && n > 0; n-- {
+		var key, value string
+		if _, key, err = a.want(textKind); err == nil {
+			_, value, err = a.want(textKind)
+		}
+		if value != "" {
+			one.tags = append(one.tags, metrics.Label{Key: key, Value: value})
+		}
+	}
+	slices.SortFunc(one.tags, func(a, b metrics.Label) int { return strings.Compare(a.Key, b.Key) })
+	return err
+}
+
+func (a *answer) row(one *series) error {
+	n, _, err := a.want(arrayKind)
+	if err != nil {
+		return err
+	}
+	a.cells = a.cells[:0]
+	for range n {
+		t, err := a.next()
+		if err != nil {
+			return broken(err)
+		}
+		if t.kind >= arrayKind {
+			return fmt.Errorf("column %d of a row of %s is no value", len(a.cells), one.name)
+		}
+		a.cells = append(a.cells, cell{kind: t.kind, bits: t.bits, text: a.keep(t.text)})
+	}
+	if !a.yield(one, a.cells) {
+		return errStop
+	}
+	return nil
 }

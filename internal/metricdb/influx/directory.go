@@ -79,23 +79,57 @@ func aboutPods(level metrics.Kind) bool { return level == metrics.Pod || level =
 func (s *Store) directory(ctx context.Context, q metricdb.Query) (directory, error) {
 	records := metricdb.RecordQuery{Set: podSet, Fields: []string{fieldAt}, From: q.From.Add(-time.Hour), To: q.To, Want: metricdb.WantMin}
 	for _, match := range q.Where {
-		if slices.Contains([]string{metricdb.TagCluster, metricdb.TagNamespace, metricdb.TagPod}, match.Tag) {
+		if slices.Contains(podTags[:3], match.Tag) {
 			records.Where = append(records.Where, match)
 		}
 	}
-	groups, err := s.RecordTotals(ctx, records, metricdb.TagCluster, metricdb.TagNamespace, metricdb.TagPod, metricdb.TagPodID)
-	if err != nil {
-		return nil, err
-	}
 	d := directory{}
+	if !s.flux() && q.To.Sub(q.From) <= fewHours {
+		return d, s.directoryRows(ctx, records, d)
+	}
+	groups, err := s.RecordTotals(ctx, records, podTags...)
 	for _, group := range groups {
-		name := podName(group.Tags)
-		d[name] = append(d[name], tenure{from: group.Fields[0].Min.Bits, uid: group.Tags.Get(metricdb.TagPodID)})
+		d.add(podName(group.Tags), group.Tags.Get(metricdb.TagPodID), group.Fields[0].Min.Bits)
 	}
-	for _, tenures := range d {
-		slices.SortFunc(tenures, func(a, b tenure) int { return int(min(max(a.from-b.from, -1), 1)) })
+	return d, err
+}
+
+// podTags are the tags of the directory's records.
+var podTags = []string{metricdb.TagCluster, metricdb.TagNamespace, metricdb.TagPod, metricdb.TagPodID}
+
+// fewHours is how long an interval is of which the directory's records, one per pod and
+// hour, are read sooner than the server groups them.
+const fewHours = 6 * time.Hour
+
+func (s *Store) directoryRows(ctx context.Context, q metricdb.RecordQuery, d directory) error {
+	st := newStatement().raw("SELECT ").ident(fieldAt).raw("::field")
+	for _, tag := range podTags {
+		st.raw(", ").ident(tag).raw("::tag")
 	}
-	return d, nil
+	st.from(recordPolicy, q.Set).where(q.From, q.To, q.Where)
+	return s.ask(ctx, st, func(_ *series, r row) bool {
+		d.add(r.text(2)+"\x00"+r.text(3)+"\x00"+r.text(4), r.text(5), r.int(1))
+		return true
+	})
+}
+
+// add takes in that a name had a UID at a time. Tenures are in the order of their begin.
+func (d directory) add(name, uid string, from int64) {
+	tenures := d[name]
+	for i := range tenures {
+		if tenures[i].uid == uid {
+			if from >= tenures[i].from {
+				return
+			}
+			tenures = slices.Delete(tenures, i, i+1)
+			break
+		}
+	}
+	place := 0
+	for place < len(tenures) && tenures[place].from <= from {
+		place++
+	}
+	d[name] = slices.Insert(tenures, place, tenure{from, uid})
 }
 
 // at returns the UID that a name had at a time: that of the last tenure that began by

@@ -106,10 +106,10 @@ func (s *Store) fluxRows(ctx context.Context, text string, yield func(*query.Flu
 	var result *api.QueryTableResult
 	result, err := s.client.QueryAPI(s.options.Org).Query(ctx, text)
 	if err != nil {
-		if isMissing(err) || isEmptyFlux(err) {
+		if isEmptyFlux(err) {
 			return nil
 		}
-		return fault("ask InfluxDB", err)
+		return said("ask InfluxDB", err)
 	}
 	defer result.Close() //nolint:errcheck // it was only read
 	for result.Next() {
@@ -123,9 +123,17 @@ func (s *Store) fluxRows(ctx context.Context, text string, yield func(*query.Flu
 	return nil
 }
 
-// isEmptyFlux says that a bucket is not there yet.
+// isEmptyFlux says that a database or a bucket is not there yet.
 func isEmptyFlux(err error) bool {
-	return err != nil && (strings.Contains(err.Error(), "could not find bucket") || strings.Contains(err.Error(), "no database") || strings.Contains(err.Error(), "not found"))
+	if err == nil || strings.Contains(err.Error(), "organization") {
+		return false // that does not come by itself
+	}
+	for _, sign := range []string{"could not find bucket", "no database", "not found"} {
+		if strings.Contains(err.Error(), sign) {
+			return true
+		}
+	}
+	return false
 }
 
 // fluxTags returns the tags of a row.

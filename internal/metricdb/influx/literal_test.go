@@ -92,14 +92,3 @@ func TestQuoteIdent(t *testing.T) {
 	f(`a"b\c`, `"a\"b\\c"`)
 	f("a\nb", `"a\nb"`)
 }
-
-func TestTable(t *testing.T) {
-	var got table
-	if err := got.UnmarshalJSON([]byte(`[[1,-2.5e3,"a,\"]b[",null,true],[2,3,"",null,false]]`)); err != nil {
-		t.Fatal(err)
-	}
-	if len(got.rows) != 2 || len(got.rows[0]) != 5 || got.rows[0].text(2) != `a,"]b[` || !got.rows[0].null(3) || got.rows[1].int(1) != 3 ||
-		got.rows[0].value(1, true) != metricdb.Float(-2500) || got.rows[1].text(2) != "" {
-		t.Errorf("%q", got.rows)
-	}
-}

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/influxdata/influxdb-client-go/v2/domain"
-
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 )
 
@@ -26,7 +24,7 @@ func (s *Store) make(ctx context.Context) error {
 		err = s.makeDatabase(ctx)
 	}
 	if err != nil {
-		return fault("make the database", err)
+		return fault("make the database", err) // again at the next write
 	}
 	s.made = true
 	return nil
@@ -64,12 +62,25 @@ func (s *Store) makeDatabase(ctx context.Context) error {
 		statement := verb + " RETENTION POLICY " + quoteIdent(want.name) + " ON " + database + " DURATION " + influxDuration(want.keep)
 		if verb == "CREATE" {
 			statement += " REPLICATION 1" + want.tail
+		} else { // a shard that is longer than the retention is refused, and does not follow by itself
+			statement += " SHARD DURATION " + influxDuration(shardOf(want.keep))
 		}
 		if err := s.command(ctx, statement); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// shardOf is how much time a shard holds by default, for a retention.
+func shardOf(keep time.Duration) time.Duration {
+	switch {
+	case keep <= 0 || keep > 180*24*time.Hour:
+		return 7 * 24 * time.Hour
+	case keep < 48*time.Hour:
+		return time.Hour
+	}
+	return 24 * time.Hour
 }
 
 func isUnknownDatabase(err error) bool {
@@ -88,15 +99,13 @@ func influxDuration(d time.Duration) string {
 func (s *Store) policies(ctx context.Context) (map[string]time.Duration, error) {
 	have := map[string]time.Duration{}
 	statement := newStatement().raw("SHOW RETENTION POLICIES ON ").ident(s.options.Database)
-	err := s.query(ctx, statement, func(one *series) bool {
-		for _, row := range one.Values.rows {
-			if name, text := row.text(0), row.text(1); name != "" {
-				keep, err := time.ParseDuration(text)
-				if err != nil {
-					keep = -1
-				}
-				have[name] = keep
+	err := s.query(ctx, statement, func(_ *series, r row) bool {
+		if name := r.text(0); name != "" {
+			keep, err := time.ParseDuration(r.text(1))
+			if err != nil {
+				keep = -1
 			}
+			have[name] = keep
 		}
 		return true
 	})
@@ -104,48 +113,7 @@ func (s *Store) policies(ctx context.Context) (map[string]time.Duration, error) 
 }
 
 func (s *Store) command(ctx context.Context, text string) error {
-	return s.query(ctx, newStatement().raw(text), func(*series) bool { return true })
-}
-
-// makeBuckets is for InfluxDB 2.
-func (s *Store) makeBuckets(ctx context.Context) error {
-	buckets := s.client.BucketsAPI()
-	for policy, keep := range map[string]time.Duration{samplePolicy: s.options.Retention, recordPolicy: s.options.RecordRetention} {
-		name := s.options.bucket(policy)
-		kind := domain.RetentionRuleTypeExpire
-		rules := domain.RetentionRules{{EverySeconds: int64(keep / time.Second), Type: &kind}}
-		if keep == 0 {
-			rules = nil
-		}
-		found, err := buckets.FindBucketByName(ctx, name)
-		if err == nil {
-			if current := everySeconds(found.RetentionRules); current != int64(keep/time.Second) {
-				found.RetentionRules = rules
-				if _, err := buckets.UpdateBucket(ctx, found); err != nil {
-					return fmt.Errorf("change the retention of bucket %q: %w", name, err)
-				}
-			}
-			continue
-		}
-		if !strings.Contains(err.Error(), "not found") {
-			return err
-		}
-		org, err := s.client.OrganizationsAPI().FindOrganizationByName(ctx, s.options.Org)
-		if err != nil {
-			return fmt.Errorf("find org %q: %w", s.options.Org, err)
-		}
-		if _, err := buckets.CreateBucketWithName(ctx, org, name, rules...); err != nil {
-			return fmt.Errorf("make bucket %q: %w", name, err)
-		}
-	}
-	return nil
-}
-
-func everySeconds(rules domain.RetentionRules) int64 {
-	if len(rules) == 0 {
-		return 0
-	}
-	return rules[0].EverySeconds
+	return s.query(ctx, newStatement().raw(text), func(*series, row) bool { return true })
 }
 
 // Resolutions reads the records of batches.

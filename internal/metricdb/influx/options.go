@@ -51,6 +51,7 @@ type Options struct {
 	QueueDir   string // where what cannot be sent waits; "": nowhere, Write says ErrUnavailable
 	QueueBytes int64  // its bound, compressed; 0: 512 MiB
 	Timeout    time.Duration
+	patience   time.Duration // how long a piece waits for the server before all go to the queue; 0: mostPatience
 	Metrics    *metricdb.Metrics
 }
 
@@ -59,8 +60,13 @@ const defaultQueueBytes = 512 << 20
 // complete fills defaults in, and checks.
 func (o Options) complete() (Options, error) {
 	u, err := url.Parse(o.URL)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return o, fmt.Errorf("the URL of InfluxDB %q: want http://HOST:PORT or https://HOST:PORT", o.URL)
+	switch {
+	case err != nil:
+		return o, errors.New("the URL of InfluxDB cannot be read: want http://HOST:PORT or https://HOST:PORT") // it may have a password in it
+	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return o, fmt.Errorf("the URL of InfluxDB with scheme %q and host %q: want http://HOST:PORT or https://HOST:PORT", u.Scheme, u.Host)
+	case u.User != nil:
+		return o, errors.New("the URL of InfluxDB has a user in it: want user=NAME, and the password in a file or the environment")
 	}
 	o.URL = u.Scheme + "://" + u.Host
 	if o.version2() && (o.Token == "" || o.Org == "" || o.Bucket == "") {
@@ -142,6 +148,7 @@ func (o *Options) transport() *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = o.Concurrency + 4
 	t.ResponseHeaderTimeout = o.Timeout
+	t.DisableCompression = true // to pack answers takes the server longer than to send them
 	if o.InsecureTLS {
 		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the user asked for it: insecuressl=true
 	}

@@ -26,7 +26,9 @@ type queue struct {
 	dir     string
 	bound   int64
 	metrics *metricdb.Metrics
+	full    *full
 	log     *slog.Logger
+	calm    calm
 	wake    chan struct{} // has room for one: there is something to send
 
 	mu    sync.Mutex
@@ -46,11 +48,11 @@ type queued struct {
 const queueSuffix = ".lp.gz"
 
 // openQueue reads what a former process left.
-func openQueue(options *Options, log *slog.Logger) (*queue, error) {
+func openQueue(options *Options, full *full, log *slog.Logger) (*queue, error) {
 	if options.QueueDir == "" {
 		return nil, nil
 	}
-	q := &queue{dir: options.QueueDir, bound: options.QueueBytes, metrics: options.Metrics, log: log, wake: make(chan struct{}, 1)}
+	q := &queue{dir: options.QueueDir, bound: options.QueueBytes, metrics: options.Metrics, full: full, log: log, calm: newCalm(), wake: make(chan struct{}, 1)}
 	if err := os.MkdirAll(q.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the queue's folder: %w", err)
 	}
@@ -97,27 +99,32 @@ func (q *queue) empty() bool {
 	return len(q.files) == 0
 }
 
-// put makes pieces durable.
+// put makes pieces durable. Where there is room for some only, those are there, too.
 func (q *queue) put(pieces []piece) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, one := range pieces {
-		if err := q.putOne(one); err != nil {
-			if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
-				q.metrics.Full.Set(1)
-				return fmt.Errorf("%w: %w", metricdb.ErrFull, err)
-			}
-			return fmt.Errorf("put points into the queue: %w", err)
-		}
-	}
-	q.metrics.Full.Set(0)
+	err := q.putAll(pieces)
+	q.full.queue(errors.Is(err, metricdb.ErrFull))
 	q.drop()
 	q.show()
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
-	return syncDir(q.dir)
+	return errors.Join(err, syncDir(q.dir))
+}
+
+func (q *queue) putAll(pieces []piece) error {
+	for _, one := range pieces {
+		err := q.putOne(one)
+		switch {
+		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+			return fmt.Errorf("%w: put points into the queue: %w", metricdb.ErrFull, err)
+		case err != nil:
+			return fmt.Errorf("put points into the queue: %w", err)
+		}
+	}
+	return nil
 }
 
 func (q *queue) putOne(one piece) error {
@@ -132,11 +139,12 @@ func (q *queue) putOne(one piece) error {
 	file := queued{number: q.next, policy: one.policy, samples: one.samples, bytes: int64(packed.Len())}
 	file.name = fmt.Sprintf("%020d-%s-%d%s", file.number, one.policy, one.samples, queueSuffix)
 	path := filepath.Join(q.dir, file.name)
-	if err := writeFile(path+".tmp", packed.Bytes()); err != nil {
-		_ = os.Remove(path + ".tmp")
-		return err
+	err := writeFile(path+".tmp", packed.Bytes())
+	if err == nil {
+		err = os.Rename(path+".tmp", path)
 	}
-	if err := os.Rename(path+".tmp", path); err != nil {
+	if err != nil {
+		_ = os.Remove(path + ".tmp") // it is no piece; openQueue removes it, too
 		return err
 	}
 	q.next++
@@ -171,7 +179,9 @@ func (q *queue) drop() {
 	}
 	if lost > 0 {
 		q.metrics.Drop("overflow", lost)
-		q.log.Error("the queue for InfluxDB is full: its oldest points are lost", "points", lost, "bound_bytes", q.bound, "dir", q.dir)
+		if unsaid, ok := q.calm.speak("overflow"); ok {
+			q.log.Error("the queue for InfluxDB is full: its oldest points are lost", "points", lost, "bound_bytes", q.bound, "dir", q.dir, "unsaid", unsaid)
+		}
 	}
 }
 

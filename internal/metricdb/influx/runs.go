@@ -83,41 +83,8 @@ func (s *Store) runs(ctx context.Context, q metricdb.Query, tags []string, from 
 	})
 }
 
-// pieces reads samples grouped by keys.
-func (s *Store) pieces(ctx context.Context, plan *reading, keys []string, from time.Time, yield func(metricdb.Run) bool) error {
-	if s.flux() {
-		return s.fluxPieces(ctx, plan, keys, from, yield)
-	}
-	measurement, field := s.options.place(plan.q.Metric)
-	st := newStatement().raw("SELECT ").ident(field).from(samplePolicy, measurement).
-		where(from, plan.q.To, plan.conditions()).groupBy(keys, 0)
-	float := isFloat(plan.q.Metric)
-	var last metricdb.Tags
-	lastTime := int64(0)
-	return s.ask(ctx, st, func(one *series) bool {
-		run := metricdb.Run{Tags: one.tags(), Float: float}
-		run.Times, run.Values = make([]int64, 0, len(one.Values.rows)), make([]int64, 0, len(one.Values.rows))
-		if last == nil || run.Tags.Compare(last) != 0 {
-			last, lastTime = run.Tags, -1<<63
-		}
-		for _, r := range one.Values.rows {
-			at := r.int(0)
-			value := r.value(1, float).Bits
-			if n := len(run.Times); n > 0 && run.Times[n-1] == at {
-				run.Values[n-1] = value // a label changed: the point stands there twice
-				continue
-			}
-			if at > lastTime {
-				run.Times, run.Values = append(run.Times, at), append(run.Values, value)
-				lastTime = at
-			}
-		}
-		return len(run.Times) == 0 || yield(run)
-	})
-}
-
 // ask is query for reading samples and records: what does not exist yet is empty.
-func (s *Store) ask(ctx context.Context, st *statement, yield func(*series) bool) error {
+func (s *Store) ask(ctx context.Context, st *statement, yield func(*series, row) bool) error {
 	err := s.query(ctx, st, yield)
 	if isUnknownDatabase(err) || isUnknownPolicy(err) {
 		return nil
@@ -211,17 +178,12 @@ func (s *Store) descending(ctx context.Context, plan *reading, from, to time.Tim
 		st.raw(" LIMIT ").raw(itoa(limit))
 	}
 	float := isFloat(plan.q.Metric)
-	return s.ask(ctx, st, func(one *series) bool {
-		for _, r := range one.Values.rows {
-			p := metricdb.Point{Time: time.Unix(0, r.int(0)).UTC(), Value: r.value(1, float), Tags: cellTags(one.Columns, r, 2)}
-			if tenures := plan.directory[podName(p.Tags)]; len(tenures) > 0 && p.Tags.Get(metricdb.TagPodID) == "" {
-				p.Tags = p.Tags.With(metricdb.TagPodID, at(tenures, p.Time.UnixNano()))
-			}
-			if metricdb.All(plan.late, p.Tags) && !yield(p) {
-				return false
-			}
+	return s.ask(ctx, st, func(one *series, r row) bool {
+		p := metricdb.Point{Time: time.Unix(0, r.int(0)).UTC(), Value: r.value(1, float), Tags: cellTags(one.columns, r, 2)}
+		if tenures := plan.directory[podName(p.Tags)]; len(tenures) > 0 && p.Tags.Get(metricdb.TagPodID) == "" {
+			p.Tags = p.Tags.With(metricdb.TagPodID, at(tenures, p.Time.UnixNano()))
 		}
-		return true
+		return !metricdb.All(plan.late, p.Tags) || yield(p)
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"strings"
 	"testing"
@@ -39,102 +38,6 @@ func of(db *dbtest.Memory, set string, fields ...string) (lines []string) {
 		lines = append(lines, line)
 	}
 	return lines
-}
-
-// feed is a snapshot and its feed by hand.
-type feed struct {
-	objects map[object.Key]object.Record
-	entries []object.FeedEntry
-	first   int // entries before were trimmed
-	n       int
-	atScan  func()
-}
-
-func newFeed() *feed { return &feed{objects: map[object.Key]object.Record{}} }
-
-func feedID(n int) object.LogID {
-	if n == 0 {
-		return ""
-	}
-	return object.LogID(fmt.Sprintf("9-%d", n))
-}
-
-// tell publishes one change; a tombstone has the last body.
-func (f *feed) tell(what object.EventType, at time.Time, name, uid, body string) {
-	f.n++
-	key := object.Key{Namespace: "ns", Name: name}
-	head := object.Head{Key: key, UID: uid, SeenAt: at, Deleted: what == object.Deleted}
-	f.objects[key] = object.Record{Head: head, Body: []byte(body)}
-	if head.Deleted {
-		delete(f.objects, key)
-	}
-	f.entries = append(f.entries, object.FeedEntry{
-		ID: feedID(f.n), Prev: feedID(f.n - 1), Freshness: object.Freshness{StreamedAt: at}, Objects: int64(len(f.objects)),
-		Changes: []object.Change{{Type: what, Object: object.Packed{Head: head, Data: []byte(body)}}},
-	})
-}
-
-func (f *feed) State(context.Context) (object.SnapshotState, error) {
-	at := t0
-	if n := len(f.entries); n > 0 {
-		at = f.entries[n-1].Freshness.StreamedAt
-	}
-	return object.SnapshotState{Synced: true, Lineage: "l", Tail: feedID(f.n), Freshness: object.Freshness{StreamedAt: at}}, nil
-}
-
-func (f *feed) Scan(context.Context) iter.Seq2[object.Record, error] {
-	return func(yield func(object.Record, error) bool) {
-		if f.atScan != nil {
-			f.atScan()
-			f.atScan = nil
-		}
-		for _, r := range f.objects {
-			if !yield(r, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (f *feed) Read(_ context.Context, after object.LogID, _ time.Duration) (some []object.FeedEntry, err error) {
-	for _, e := range f.entries[f.first:] {
-		if e.ID.Compare(after) > 0 && len(some) < 3 {
-			some = append(some, e)
-		}
-	}
-	return some, nil
-}
-
-func (f *feed) Unpack(_ context.Context, p object.Packed) (object.Record, error) {
-	if len(p.Data) == 0 {
-		return object.Record{}, object.ErrUnreadable
-	}
-	return object.Record{Head: p.Head, Body: p.Data}, nil
-}
-
-// podBody is a pod that was created at a second, with more of its spec and status.
-func podBody(name, uid string, created time.Time, node, status string) string {
-	spec := `"containers":[{"name":"c","resources":{"requests":{"cpu":"250m","memory":"64Mi","nvidia.com/gpu":"1"}}}],` +
-		`"initContainers":[{"name":"i","resources":{"requests":{"cpu":"9"}}},{"name":"s","restartPolicy":"Always","resources":{"requests":{"cpu":"0.1"}}}],"overhead":{"cpu":"50m"}`
-	if node != "" {
-		spec += `,"nodeName":"` + node + `"`
-	}
-	return fmt.Sprintf(`{"metadata":{"name":%q,"namespace":"ns","uid":%q,"creationTimestamp":%q,"labels":{"b":"2","a":"1"}},"spec":{%s},"status":{%s}}`,
-		name, uid, created.Format(time.RFC3339), spec, status)
-}
-
-func scheduled(at time.Time) string {
-	return fmt.Sprintf(`"phase":"Pending","conditions":[{"type":"PodScheduled","status":"True","lastTransitionTime":%q}]`, at.Format(time.RFC3339))
-}
-
-func running(at, started time.Time) string {
-	return strings.Replace(scheduled(at), "Pending", "Running", 1) +
-		fmt.Sprintf(`,"containerStatuses":[{"name":"c","state":{"running":{"startedAt":%q}}}]`, started.Format(time.RFC3339))
-}
-
-func succeeded(at, started, finished time.Time) string {
-	return strings.Replace(scheduled(at), "Pending", "Succeeded", 1) +
-		fmt.Sprintf(`,"containerStatuses":[{"name":"c","state":{"terminated":{"startedAt":%q,"finishedAt":%q}}}]`, started.Format(time.RFC3339), finished.Format(time.RFC3339))
 }
 
 // story is Lifetimes between a feed and a database.
@@ -219,8 +122,8 @@ func TestLifetimes(t *testing.T) {
 	if l := lives[0]; l.CPU != 250+100+50 || l.Memory != 64<<20 || l.GPU != 1 || l.Containers != 1 || l.Tags.Get("labels") != "a:1,b:2" || l.Tags.Get("nodename") != "n1" {
 		t.Errorf("%+v", l)
 	}
-	if len(of(s.db, podSet, "created")) != 4 {
-		t.Errorf("records of pods: %v", of(s.db, podSet, "created"))
+	if len(of(s.db, pods.set, "created")) != 4 {
+		t.Errorf("records of pods: %v", of(s.db, pods.set, "created"))
 	}
 	writes := s.db.Writes
 	s.step()
@@ -253,7 +156,7 @@ func TestLifetimesAfterAGap(t *testing.T) {
 	}
 	s.step()
 	// What the feed still says is exact; what it does not is dated when it was noticed.
-	equal(t, s.lives(), "a/a 0 1 2 - 21 estimated", "b/b 0 1 2 - 20", "c/c 0 1 2 - -", "d/d 21 21 - - -")
+	equal(t, s.lives(), "a/a 0 1 2 - 12 estimated", "b/b 0 1 2 - 20", "c/c 0 1 2 - -", "d/d 21 21 - - -")
 }
 
 // TestLifetimesNothingIsLost: whatever write fails, all is there in the end.
@@ -272,7 +175,7 @@ func TestLifetimesNothingIsLost(t *testing.T) {
 			name := fmt.Sprint("p", i)
 			at := sec(float64(i))
 			s.feed.tell(object.Added, at, name, name, podBody(name, name, at, "n1", scheduled(at)))
-			s.feed.tell(object.Deleted, at.Add(500*time.Millisecond), name, name, "")
+			s.feed.tell(object.Deleted, at.Add(500*time.Millisecond), name, name, podBody(name, name, at, "n1", scheduled(at)))
 			for range 2 {
 				if err := s.l.Step(t.Context()); err != nil {
 					s.restart()
@@ -297,11 +200,13 @@ func TestLivesOfLongAgo(t *testing.T) {
 	s.step()
 	for i := range 3 {
 		s.now = t0.Add(time.Duration(i+1)*day + time.Minute)
+		s.feed.at = s.now
 		s.step()
 	}
+	s.now = t0.Add(3*day + time.Hour)
 	s.feed.tell(object.Deleted, t0.Add(3*day+time.Hour), "long", "l", podBody("long", "l", sec(0), "n1", running(sec(1), sec(2))))
 	s.step()
-	s.db.Drop(podSet) // it is not looked at
+	s.db.Drop(pods.set) // it is not looked at
 	f := func(from, to time.Time, want int) {
 		t.Helper()
 		lives, err := Pods(t.Context(), s.db, from, to)
@@ -314,4 +219,69 @@ func TestLivesOfLongAgo(t *testing.T) {
 	f(t0.Add(day), t0.Add(day+time.Hour), 1)
 	f(t0.Add(2*day), t0.Add(4*day), 1)
 	f(t0.Add(3*day+2*time.Hour), t0.Add(4*day), 0)
+}
+
+// TestFirstStart: what came and went before is taken in as far as the feed reaches back.
+func TestFirstStart(t *testing.T) {
+	s := newStory(t)
+	f := s.feed
+	for i, name := range []string{"a", "b", "c", "d"} {
+		at := sec(float64(10 * i))
+		f.tell(object.Added, at, name, name, podBody(name, name, at, "n1", scheduled(at)))
+		f.tell(object.Deleted, at.Add(5*time.Second), name, name, podBody(name, name, at, "n1", scheduled(at)))
+	}
+	f.first = 3 // the end of b is the first that it still has
+	f.tell(object.Added, sec(50), "e", "e", podBody("e", "e", sec(50), "n1", scheduled(sec(50))))
+	s.step()
+	equal(t, s.lives(), "b/b 10 10 - - 15", "c/c 20 20 - - 25", "d/d 30 30 - - 35", "e/e 50 50 - - -")
+}
+
+// TestTombstones: one may have no body, one that cannot be read, or only the name.
+func TestTombstones(t *testing.T) {
+	s := newStory(t)
+	f := s.feed
+	for _, name := range []string{"bare", "broken", "stray", "free"} {
+		node := "n1"
+		if name == "free" { // it never had one
+			node = ""
+		}
+		f.tell(object.Added, sec(1), name, name, podBody(name, name, sec(0), node, scheduled(sec(1))))
+	}
+	s.step()
+	s.restart()
+	f.tell(object.Deleted, sec(10), "bare", "bare", "")
+	f.tell(object.Deleted, sec(11), "broken", "broken", "garbage")
+	f.tell(object.Deleted, sec(12), "stray", "", "")
+	f.tell(object.Deleted, sec(13), "free", "free", "")
+	f.tell(object.Deleted, sec(14), "unknown", "unknown", "garbage")
+	s.step()
+	equal(t, s.lives(), "bare/bare 0 1 - - 10 estimated", "broken/broken 0 1 - - 11", "stray/stray 0 1 - - 12 estimated")
+}
+
+// TestFinished: a pod that is over and stays holds nothing any more, also days later.
+func TestFinished(t *testing.T) {
+	s := newStory(t)
+	s.feed.tell(object.Added, sec(1), "job", "j", podBody("job", "j", sec(0), "n1", running(sec(1), sec(2))))
+	s.feed.tell(object.Added, sec(1), "evicted", "e", podBody("evicted", "e", sec(0), "n1", scheduled(sec(1))))
+	s.step()
+	at := t0.Add(2*day + time.Hour)
+	s.now = at.Add(time.Second)
+	s.feed.tell(object.Modified, at, "job", "j", podBody("job", "j", sec(0), "n1", succeeded(sec(1), sec(2), at.Add(-time.Minute))))
+	s.feed.tell(object.Modified, at, "evicted", "e", podBody("evicted", "e", sec(0), "n1", strings.Replace(scheduled(sec(1)), "Pending", "Failed", 1)))
+	s.step()
+	s.now = at.Add(3 * day)
+	s.feed.at = s.now
+	s.step()
+	s.feed.tell(object.Deleted, s.now, "evicted", "e", podBody("evicted", "e", sec(0), "n1", strings.Replace(scheduled(sec(1)), "Pending", "Failed", 1)))
+	s.step()
+	for from, want := range map[time.Time]time.Duration{t0.Add(day): day + time.Hour, t0.Add(2 * day): time.Hour, t0.Add(4 * day): 0} {
+		lives, err := Pods(t.Context(), s.db, from, t0.Add(6*day))
+		if err != nil || len(lives) != 2 {
+			t.Fatalf("%v %v", lives, err)
+		}
+		job, evicted := lives[1].Held(from, t0.Add(6*day), s.now), lives[0].Held(from, t0.Add(6*day), s.now)
+		if job != max(want-time.Minute, 0) || evicted != want {
+			t.Errorf("from %v: the job %v, the evicted one %v, want about %v", from, job, evicted, want)
+		}
+	}
 }

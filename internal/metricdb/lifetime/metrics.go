@@ -2,32 +2,30 @@ package lifetime
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics are the metrics of followers.
+// Metrics are the metrics of followers, by the resource that they follow.
 type Metrics struct {
-	pods   prometheus.Gauge
-	lives  prometheus.Counter
-	gaps   prometheus.Counter
-	errors prometheus.Counter
-	seen   prometheus.Gauge
+	followed, seen          *prometheus.GaugeVec
+	written, gaps, failures *prometheus.CounterVec
 }
 
-// NewMetrics registers the metrics with reg, with none if it is nil.
+// NewMetrics registers the metrics with reg, with none if it is nil. All followers of a
+// process share them.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: "krm_lifetimes_" + name, Help: help})
+	counter := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "krm_lifetimes_" + name, Help: help}, []string{"resource"})
 	}
-	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "krm_lifetimes_" + name, Help: help})
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "krm_lifetimes_" + name, Help: help}, []string{"resource"})
 	}
 	m := &Metrics{
-		pods:   gauge("pods", "Pods that are followed."),
-		lives:  counter("written_total", "Records of pods' lifetimes written."),
-		gaps:   counter("gaps_total", "Times that the feed of pods could not be followed and all pods were read anew: short-lived pods may be missing."),
-		errors: counter("errors_total", "Attempts to follow pods or to write their lifetimes that failed, and are tried again."),
-		seen:   gauge("timestamp_seconds", "Up to when lifetimes are written, Unix time."),
+		followed: gauge("followed", "Objects that are there and whose lives are followed."),
+		seen:     gauge("timestamp_seconds", "Up to when lives are written, Unix time."),
+		written:  counter("written_total", "Records of lives written."),
+		gaps:     counter("gaps_total", "Times that the feed could not be followed and all objects were read anew: short lives may be missing."),
+		failures: counter("errors_total", "Attempts to follow a resource or to write lives that failed, and are tried again."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.pods, m.lives, m.gaps, m.errors, m.seen)
+		reg.MustRegister(m.followed, m.seen, m.written, m.gaps, m.failures)
 	}
 	return m
 }

@@ -2,23 +2,14 @@ package lifetime
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
-
-// quantities are amounts by resource name.
-type quantities map[string]string
-
-type resources struct {
-	Requests quantities `json:"requests"`
-}
 
 type podContainer struct {
 	RestartPolicy string    `json:"restartPolicy"`
@@ -44,16 +35,33 @@ type containerStatus struct {
 	Allocated quantities     `json:"allocatedResources"`
 }
 
+// pods is what is particular of pods. One without a node holds nothing yet.
+var pods = kind{
+	name: "pods", one: "pod",
+	set: metricdb.RecordPrefix + "pod", days: metricdb.RecordPrefix + "pod.day", changes: metricdb.RecordPrefix + "pod.change",
+	tagName: metricdb.TagPod, tagID: metricdb.TagPodID,
+	fields: []field{
+		timeField("created", func(l *Life) *time.Time { return &l.Created }),
+		timeField("scheduled", func(l *Life) *time.Time { return &l.Scheduled }),
+		timeField("started", func(l *Life) *time.Time { return &l.Started }),
+		timeField("finished", func(l *Life) *time.Time { return &l.Finished }),
+		timeField("deleted", func(l *Life) *time.Time { return &l.Deleted }),
+		{"containers", func(l *Life) int64 { return l.Containers }, func(l *Life, n int64) { l.Containers = n }},
+	},
+	amounts: []amount{
+		{"cpu.request", func(a *Amounts) *int64 { return &a.CPU }},
+		{"memory.request", func(a *Amounts) *int64 { return &a.Memory }},
+		{"storage.request", func(a *Amounts) *int64 { return &a.Storage }},
+		{"gpu.request", func(a *Amounts) *int64 { return &a.GPU }},
+	},
+	settled: func(l *Life) bool { return l.Tags.Get(metricdb.TagNode) != "" },
+	decode:  decodePod,
+}
+
 // pod is what of a pod its lifetime is made of.
 type pod struct {
-	Metadata struct {
-		Name      string            `json:"name"`
-		Namespace string            `json:"namespace"`
-		UID       string            `json:"uid"`
-		Created   time.Time         `json:"creationTimestamp"`
-		Labels    map[string]string `json:"labels"`
-	} `json:"metadata"`
-	Spec struct {
+	Metadata metadata `json:"metadata"`
+	Spec     struct {
 		NodeName       string         `json:"nodeName"`
 		Containers     []podContainer `json:"containers"`
 		InitContainers []podContainer `json:"initContainers"`
@@ -62,48 +70,37 @@ type pod struct {
 	} `json:"spec"`
 	Status struct {
 		Phase      string `json:"phase"`
+		Resize     string `json:"resize"`
 		Conditions []struct {
 			Type   string    `json:"type"`
 			Status string    `json:"status"`
+			Reason string    `json:"reason"`
 			Since  time.Time `json:"lastTransitionTime"`
 		} `json:"conditions"`
+		Resources             resources         `json:"resources"`
+		Allocated             quantities        `json:"allocatedResources"`
 		ContainerStatuses     []containerStatus `json:"containerStatuses"`
 		InitContainerStatuses []containerStatus `json:"initContainerStatuses"`
 	} `json:"status"`
 }
 
-// decode reads a pod's lifetime out of its record; SeenAt stands for what its last state does not tell.
-func (o *Options) decode(cluster string, r *object.Record) (*Life, error) {
+// decodePod reads a pod's lifetime out of its record; when it was seen stands for what
+// its state does not tell.
+func decodePod(o *Options, cluster string, r *object.Record, _ bool) (*Life, error) {
 	var p pod
 	if err := json.Unmarshal(r.Body, &p, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
 		return nil, fmt.Errorf("%w: %w", object.ErrUnreadable, err)
 	}
-	if p.Metadata.UID == "" || p.Metadata.Created.IsZero() {
-		return nil, fmt.Errorf("%w: a pod without uid or creationTimestamp", object.ErrUnreadable)
-	}
 	m := &p.Metadata
-	l := &Life{
-		Tags:    Tags(cluster, m.Namespace, m.Name, m.UID, p.Spec.NodeName, o.join(m.Labels)),
-		Created: m.Created.UTC(), Containers: int64(len(p.Spec.Containers)),
+	l, err := m.life(r)
+	if err != nil {
+		return nil, err
 	}
-	p.times(l, r.SeenAt)
-	l.CPU, l.Memory, l.Storage, l.GPU = p.requests()
-	if r.Deleted {
-		l.Deleted = r.SeenAt.UTC().Truncate(time.Millisecond)
-	}
+	l.Tags = Tags(cluster, m.Namespace, m.Name, m.UID, p.Spec.NodeName, o.join(m.Labels))
+	l.Containers = int64(len(p.Spec.Containers))
+	p.times(l, l.seen(r))
+	l.setAmounts(p.requests())
 	return l, nil
-}
-
-// join is the tag labels, as the collector makes it.
-func (o *Options) join(labels map[string]string) string {
-	all := make([]string, 0, len(labels))
-	for key, value := range labels {
-		if !slices.Contains(o.Ignore, key) {
-			all = append(all, key+":"+value)
-		}
-	}
-	slices.Sort(all)
-	return strings.Join(all, o.Separator)
 }
 
 func (p *pod) times(l *Life, seen time.Time) {
@@ -128,69 +125,8 @@ func (p *pod) times(l *Life, seen time.Time) {
 		}
 	}
 	if p.Status.Phase == "Succeeded" || p.Status.Phase == "Failed" {
-		if l.Finished = over; over.IsZero() {
-			l.Finished = seen.UTC().Truncate(time.Millisecond)
+		if l.Finished = over; over.IsZero() { // evicted before it ran, or the node is lost
+			l.Finished = seen
 		}
 	}
-}
-
-// requests are what the scheduler counts: the containers and sidecars together or
-// the pod's own request (KEP-2837), whichever is more, and the runtime class's overhead (KEP-688) on
-// top; of a container that is resized in place (KEP-1287), the most of what is wanted
-// and what is in force.
-func (p *pod) requests() (cpu, memory, storage, gpu int64) {
-	total := map[string]int64{}
-	for _, c := range slices.Concat(p.Spec.Containers, p.sidecars()) {
-		most := amounts(c.Resources.Requests)
-		for _, s := range slices.Concat(p.Status.ContainerStatuses, p.Status.InitContainerStatuses) {
-			if s.Name == c.Name {
-				raise(most, amounts(s.Resources.Requests))
-				raise(most, amounts(s.Allocated))
-			}
-		}
-		for name, v := range most {
-			total[name] += v
-		}
-	}
-	raise(total, amounts(p.Spec.Resources.Requests))
-	for name, v := range amounts(p.Spec.Overhead) {
-		total[name] += v
-	}
-	for name, v := range total {
-		if strings.HasSuffix(name, "/gpu") {
-			gpu += v
-		}
-	}
-	return total["cpu"], total["memory"], total["ephemeral-storage"], gpu
-}
-
-func (p *pod) sidecars() (some []podContainer) {
-	for _, c := range p.Spec.InitContainers {
-		if c.RestartPolicy == "Always" {
-			some = append(some, c)
-		}
-	}
-	return some
-}
-
-func raise(to, from map[string]int64) {
-	for name, v := range from {
-		to[name] = max(to[name], v)
-	}
-}
-
-// amounts are quantities in millicores of cpu, in their own unit of all else.
-func amounts(q quantities) map[string]int64 {
-	all := make(map[string]int64, len(q))
-	for name, text := range q {
-		amount, err := resource.ParseQuantity(text)
-		switch {
-		case err != nil: // no API server has one
-		case name == "cpu":
-			all[name] = amount.MilliValue()
-		default:
-			all[name] = amount.Value()
-		}
-	}
-	return all
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
-// Answer is db.Aggregate with the help of roll-ups: whole hours come from them, the
-// rest from samples. Integers are equal to the last bit to what samples alone
+// Answer is db.Aggregate with the help of roll-ups: whole days (UTC) and hours come from
+// them, the rest from samples. Integers are equal to the last bit to what samples alone
 // give unless the sum of a metric set's part is beyond int64; then and for floats it
 // is about 1e-15 of the sum. Sets is always known. Without roll-ups, for percentiles and
 // medians, for buckets that are no whole hours, and for tags that roll-ups do not keep,
@@ -25,29 +25,32 @@ func Answer(ctx context.Context, db metricdb.DB, q metricdb.Query, g metricdb.Gr
 	if err != nil {
 		return nil, Coverage{}, err
 	}
+	v, err := alone(ctx, db, q)
+	if err != nil {
+		return nil, Coverage{}, err
+	}
+	return v.answer(ctx, q, g)
+}
+
+func (v *Interval) answer(ctx context.Context, q metricdb.Query, g metricdb.Grouping) ([]metricdb.Group, Coverage, error) {
 	if g.Median || len(g.Percentiles) > 0 {
-		return fromSamples(ctx, db, q, g)
+		return v.fromSamples(ctx, q, g)
 	}
-	p := &plan{}
-	if fits(q, g) {
-		if p, err = makePlan(ctx, db, q); err != nil {
-			return nil, Coverage{}, err
-		}
+	p, err := v.plan(ctx, q, &g)
+	if err != nil {
+		return nil, Coverage{}, err
 	}
-	if len(p.parts) == 0 {
-		p.parts = []part{{from: q.From, to: q.To}}
-	}
-	a := &answer{db: db, q: q, g: g, plan: p, groups: map[groupKey]*group{}}
+	a := &answer{v: v, q: q, g: g, plan: p, groups: map[groupKey]*group{}}
 	return a.run(ctx)
 }
 
 // fromSamples answers what cannot be put together of hours.
-func fromSamples(ctx context.Context, db metricdb.DB, q metricdb.Query, g metricdb.Grouping) ([]metricdb.Group, Coverage, error) {
-	groups, err := db.Aggregate(ctx, q, g)
+func (v *Interval) fromSamples(ctx context.Context, q metricdb.Query, g metricdb.Grouping) ([]metricdb.Group, Coverage, error) {
+	groups, err := v.db.Aggregate(ctx, q, g)
 	if err != nil {
 		return nil, Coverage{}, err
 	}
-	_, cover, err := Answer(ctx, db, q, metricdb.Grouping{By: g.By, Bucket: g.Bucket})
+	_, cover, err := v.answer(ctx, q, metricdb.Grouping{By: g.By, Bucket: g.Bucket})
 	if len(cover.Each) != len(groups) {
 		cover.Each = nil // samples came in between
 	}
@@ -81,36 +84,22 @@ func fits(q metricdb.Query, g metricdb.Grouping) bool {
 // answer is an answer in the making. It groups by the metric sets, too, so that it
 // knows what each had: coverage needs that.
 type answer struct {
-	db     metricdb.DB
+	v      *Interval
 	q      metricdb.Query
 	g      metricdb.Grouping
 	plan   *plan
 	fine   []string // the tags that groups in the making have
 	groups map[groupKey]*group
-}
-
-type groupKey struct {
-	tags   string
-	bucket int64
-}
-
-// group is the samples of one metric set with the same tags in a bucket.
-type group struct {
-	tags        metricdb.Tags
-	bucket      int64
-	count       int64
-	sum         sum
-	min, max    metricdb.Value
-	steps       steps
-	first, last time.Time
-	unspanned   bool // first and last are not known of its roll-ups
-	increase    sum
+	cells  memo[cellsKey, []*cell] // of this answer only
 }
 
 func (a *answer) run(ctx context.Context) ([]metricdb.Group, Coverage, error) {
 	a.fine = slices.Concat(metricdb.Identity(a.q.Metric, a.q.Level), a.g.By)
 	slices.Sort(a.fine)
 	a.fine = slices.Compact(a.fine)
+	if err := a.warm(ctx, a.need()); err != nil {
+		return nil, Coverage{}, err
+	}
 	for i := range a.plan.parts {
 		if err := a.part(ctx, &a.plan.parts[i]); err != nil {
 			return nil, Coverage{}, err
@@ -125,10 +114,10 @@ func (a *answer) run(ctx context.Context) ([]metricdb.Group, Coverage, error) {
 }
 
 func (a *answer) part(ctx context.Context, p *part) error {
-	if len(p.every) > 0 {
+	if p.span > 0 {
 		return a.rolledPart(ctx, p)
 	}
-	groups, err := a.db.Aggregate(ctx, p.query(a.q), metricdb.Grouping{By: a.fine, Bucket: a.g.Bucket, Span: true, SkipMin: a.g.SkipMin})
+	groups, err := a.v.db.Aggregate(ctx, p.query(a.q), metricdb.Grouping{By: a.fine, Bucket: a.g.Bucket, Span: true, SkipMin: a.g.SkipMin})
 	if err != nil {
 		return err
 	}
@@ -162,30 +151,6 @@ func (a *answer) group(tags metricdb.Tags, at time.Time) *group {
 		a.groups[key] = found
 	}
 	return found
-}
-
-func (g *group) merge(count int64, total metricdb.Total, low, high metricdb.Value) {
-	if g.count == 0 {
-		g.min, g.max = low, high
-	}
-	if less(low, g.min) {
-		g.min = low
-	}
-	if less(g.max, high) {
-		g.max = high
-	}
-	g.count += count
-	g.sum.addTotal(total)
-}
-
-// span takes in the times of first and last samples; a zero one is none.
-func (g *group) span(first, last time.Time) {
-	if !first.IsZero() && (g.first.IsZero() || first.Before(g.first)) {
-		g.first = first
-	}
-	if last.After(g.last) {
-		g.last = last
-	}
 }
 
 // recordBy are the tags of roll-ups that make the tags of the groups.
@@ -267,54 +232,6 @@ func (a *answer) finish(ctx context.Context) ([]metricdb.Group, Coverage, error)
 		groups = append(groups, m.finish(&a.g))
 	}
 	return groups, cover.coverage(all), nil
-}
-
-// merged is a group as it was asked for.
-type merged struct {
-	group
-	sets  map[string]bool
-	cover Cover
-}
-
-func (m *merged) take(g *group) {
-	m.merge(g.count, g.sum.total(), g.min, g.max)
-	m.span(g.first, g.last)
-	for i := range g.steps {
-		step := m.steps.of(g.steps[i].every)
-		step.count += g.steps[i].count
-		step.sum.addTotal(g.steps[i].sum.total())
-	}
-	m.increase.addTotal(g.increase.total())
-}
-
-func (m *merged) finish(want *metricdb.Grouping) metricdb.Group {
-	done := metricdb.Group{
-		Tags: m.tags, Time: time.Unix(0, m.bucket).UTC(), Count: m.count, Sum: typed(m.sum.total(), m.max.Float),
-		Max: m.max, Sets: len(m.sets),
-	}
-	if !want.SkipMin {
-		done.Min = m.min
-	}
-	for i := range m.steps {
-		s := &m.steps[i]
-		done.Steps = append(done.Steps, metricdb.Step{Every: s.every, Count: s.count, Sum: typed(s.sum.total(), m.max.Float)})
-	}
-	slices.SortFunc(done.Steps, func(a, b metricdb.Step) int { return cmp.Compare(a.Every, b.Every) })
-	if want.Increase {
-		done.Increase = typed(m.increase.total(), m.max.Float)
-	}
-	if want.Span {
-		done.First, done.Last = m.first, m.last
-	}
-	return done
-}
-
-// typed is a total of floats as such, even if it is 0.
-func typed(t metricdb.Total, float bool) metricdb.Total {
-	if float {
-		return metricdb.Total{Float: t.Number()}
-	}
-	return t
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

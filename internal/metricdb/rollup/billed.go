@@ -22,25 +22,27 @@ func Billed(ctx context.Context, db metricdb.DB, q metricdb.Query, by ...string)
 	if err := g.Check(); err != nil {
 		return nil, err
 	}
+	v, err := alone(ctx, db, q)
+	if err != nil {
+		return nil, err
+	}
+	return v.billed(ctx, q, g)
+}
+
+func (v *Interval) billed(ctx context.Context, q metricdb.Query, g metricdb.Grouping) ([]metricdb.Group, error) {
 	if requestOf(q.Metric, q.Level) == "" {
 		return nil, fmt.Errorf("%w: %s of %v is not billed by request", metricdb.ErrInvalid, q.Metric, q.Level)
 	}
-	p := &plan{}
-	if fits(q, g) {
-		if p, err = makePlan(ctx, db, q); err != nil {
-			return nil, err
-		}
+	p, err := v.plan(ctx, q, &g)
+	if err != nil {
+		return nil, err
 	}
-	if len(p.parts) == 0 {
-		p.parts = []part{{from: q.From, to: q.To}}
+	b := &biller{answer{v: v, q: q, g: g, plan: p, fine: sorted(g.By), groups: map[groupKey]*group{}}}
+	if err := b.warm(ctx, need{billed: true}); err != nil {
+		return nil, err
 	}
-	b := &biller{answer{db: db, q: q, g: g, plan: p, fine: sorted(by), groups: map[groupKey]*group{}}}
 	for i := range p.parts {
-		read := b.samples
-		if len(p.parts[i].every) > 0 {
-			read = b.records
-		}
-		if err := read(ctx, &p.parts[i]); err != nil {
+		if err := b.part(ctx, &p.parts[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -49,29 +51,42 @@ func Billed(ctx context.Context, db metricdb.DB, q metricdb.Query, by ...string)
 		m := &merged{group: *found}
 		groups = append(groups, m.finish(&g))
 	}
-	metricdb.SortGroups(groups, by)
+	metricdb.SortGroups(groups, g.By)
 	return groups, nil
 }
 
 type biller struct{ answer }
 
-func (b *biller) samples(ctx context.Context, p *part) error {
-	lines := map[string]timeline{}
-	all, err := b.db.Resolutions(ctx, p.cluster, p.from, p.to)
+func (b *biller) part(ctx context.Context, p *part) error {
+	switch {
+	case p.span == 0:
+		return b.samples(ctx, p)
+	case !b.single(p):
+		return b.totals(ctx, p)
+	}
+	cells, err := b.cellsOf(ctx, p, need{billed: true})
 	if err != nil {
 		return err
 	}
-	for _, r := range all {
-		lines[r.Cluster] = append(lines[r.Cluster], r)
+	for _, c := range cells {
+		for i := range c.billed {
+			to := b.group(c.tags.Only(b.fine), b.q.From)
+			to.sum.addSum(&c.billed[i].sum)
+			to.steps.of(c.billed[i].every).sum.addSum(&c.billed[i].sum)
+		}
 	}
+	return nil
+}
+
+func (b *biller) samples(ctx context.Context, p *part) error {
 	for from := p.from; from.Before(p.to); {
 		chunk := *p
 		chunk.from, chunk.to = from, floorHour(from).Add(hour)
 		if p.to.Before(chunk.to) {
 			chunk.to = p.to
 		}
-		err := eachBilled(ctx, b.db, chunk.query(b.q), requestOf(b.q.Metric, b.q.Level), b.g.By, func(tags metricdb.Tags, at, bits int64) {
-			b.bill(tags, lines[tags.Get(metricdb.TagCluster)].at(at), metricdb.Total{Int: bits, Exact: true})
+		err := eachBilled(ctx, b.v.db, chunk.query(b.q), requestOf(b.q.Metric, b.q.Level), b.g.By, func(tags metricdb.Tags, at, bits int64) {
+			b.bill(tags, b.v.lines[tags.Get(metricdb.TagCluster)].at(at), metricdb.Total{Int: bits, Exact: true})
 		})
 		if err != nil {
 			return err
@@ -87,16 +102,8 @@ func (b *biller) bill(tags metricdb.Tags, every time.Duration, total metricdb.To
 	to.steps.of(every).sum.addTotal(total)
 }
 
-func (b *biller) records(ctx context.Context, p *part) error {
-	var fields []string
-	for _, e := range p.every {
-		fields = append(fields, "billed."+seconds(e))
-	}
-	if p.wide != 0 {
-		for _, e := range p.every {
-			fields = append(fields, "billedf."+seconds(e))
-		}
-	}
+func (b *biller) totals(ctx context.Context, p *part) error {
+	fields := billedFields(p.every, p.wide)
 	groups, err := b.billedTotals(ctx, p, fields)
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package rollup
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
@@ -40,92 +39,39 @@ type Coverage struct {
 // coverer computes coverage for an answer.
 type coverer struct {
 	*answer
-	lines    map[string]timeline
-	lives    map[string]*lifetime.Life // by cluster and UID
+	lives    map[string]*lifetime.Life // by lifetime.Key
 	counted  map[string]bool           // those whose pods have samples
 	variants map[groupKey]int          // how many groups in the making a set has in a bucket
 	identity []string
 	now      time.Time
 	complete bool
-	every    []time.Duration
 }
 
 func newCoverer(a *answer) *coverer {
 	return &coverer{
-		answer: a, lines: map[string]timeline{}, lives: map[string]*lifetime.Life{}, counted: map[string]bool{}, variants: map[groupKey]int{},
+		answer: a, counted: map[string]bool{}, variants: map[groupKey]int{},
 		identity: metricdb.Identity(a.q.Metric, a.q.Level), now: time.Now(),
 	}
 }
 
-// read reads resolutions, lifetimes, and which hours are closed.
+// read reads lifetimes, and whether all hours are closed.
 func (c *coverer) read(ctx context.Context) error {
-	resolutions, err := c.db.Resolutions(ctx, "", c.q.From, c.q.To)
-	if err != nil {
-		return err
-	}
-	for _, r := range resolutions {
-		c.lines[r.Cluster] = append(c.lines[r.Cluster], r)
-		c.every = append(c.every, r.Every)
-	}
-	c.every = union(c.every, nil)
-	if c.ofPods() {
-		lives, err := lifetime.Pods(ctx, c.db, c.q.From, c.q.To, c.lifeWhere()...)
+	if ofPods(c.q.Level) {
+		found, err := c.v.readLives(ctx)
 		if err != nil {
 			return err
 		}
-		for i := range lives {
-			c.lives[lives[i].Key()] = &lives[i]
-		}
+		c.lives = found.by
 	}
 	for _, g := range c.groups {
 		c.variants[groupKey{g.tags.Only(c.identity).Key(), g.bucket}]++
 	}
-	c.complete, err = c.closed(ctx)
+	var err error
+	c.complete, err = c.v.Complete(ctx)
 	return err
 }
 
-func (c *coverer) ofPods() bool { return c.q.Level == metrics.Pod || c.q.Level == metrics.Container }
-
-// lifeWhere are the conditions that lifetimes can fulfil.
-func (c *coverer) lifeWhere() (where []metricdb.Match) {
-	for _, m := range c.q.Where {
-		if slices.Contains([]string{metricdb.TagCluster, metricdb.TagNamespace, metricdb.TagPod, metricdb.TagPodID}, m.Tag) {
-			where = append(where, m)
-		}
-	}
-	return where
-}
-
-// closed says whether all of the interval is.
-func (c *coverer) closed(ctx context.Context) (bool, error) {
-	var where []metricdb.Match
-	for _, m := range c.q.Where {
-		if m.Tag == metricdb.TagCluster {
-			where = append(where, m)
-		}
-	}
-	from, to := floorHour(c.q.From), ceilHour(c.q.To)
-	hours, err := readHours(ctx, c.db, where, from, to)
-	if err != nil {
-		return false, err
-	}
-	now, err := totalSeals(ctx, c.db, where, from, to)
-	if err != nil {
-		return false, err
-	}
-	was := map[string]seal{}
-	last := map[string]int64{}
-	for key, h := range hours {
-		was[key.cluster] = was[key.cluster].add(h.seal)
-		last[key.cluster] = max(last[key.cluster], key.hour)
-	}
-	for cluster, s := range now {
-		if was[cluster] != s || last[cluster] < to.Add(-hour).Unix() {
-			return false, nil
-		}
-	}
-	return len(now) > 0, nil
-}
+func ofPods(level metrics.Kind) bool { return level == metrics.Pod || level == metrics.Container }
 
 // add adds what a group in the making has, to the one that it is of.
 func (c *coverer) add(to *merged, g *group) {
@@ -160,7 +106,7 @@ func (c *coverer) life(g *group) *lifetime.Life {
 
 func (c *coverer) expected(g *group) int64 {
 	cluster := g.tags.Get(metricdb.TagCluster)
-	line := c.lines[cluster]
+	line := c.v.lines[cluster]
 	begin, end := c.q.From, c.q.To
 	if c.g.Bucket > 0 {
 		if at := time.Unix(0, g.bucket); at.After(begin) {
@@ -195,17 +141,17 @@ func (c *coverer) windows(life *lifetime.Life, begin, end time.Time) int64 {
 	if over.Before(end) {
 		end = over
 	}
-	return c.lines[life.Tags.Get(metricdb.TagCluster)].windows(begin.UnixNano(), end.UnixNano())
+	return c.v.lines[life.Tags.Get(metricdb.TagCluster)].windows(begin.UnixNano(), end.UnixNano())
 }
 
 // coverage sums up.
 func (c *coverer) coverage(groups []*merged) Coverage {
-	all := Coverage{Every: c.every, Late: c.plan.late, Complete: c.complete}
+	all := Coverage{Every: c.v.every, Late: c.plan.late, Complete: c.complete}
 	for _, m := range groups {
 		all.Each = append(all.Each, m.cover)
 		all.add(m.cover)
 	}
-	if d, ok := metrics.Lookup(c.q.Metric); !c.ofPods() || ok && d.Labelled {
+	if d, ok := metrics.Lookup(c.q.Metric); !ofPods(c.q.Level) || ok && d.Labelled {
 		return all
 	}
 	for key, life := range c.lives {

@@ -1,5 +1,5 @@
-// Package rollup keeps hourly roll-ups in the metric database, so that a month over
-// thousands of pods is answered in a moment, and to the same numbers as from the
+// Package rollup keeps hourly and daily roll-ups in the metric database, so that a month
+// over thousands of pods is answered in a moment, and to the same numbers as from the
 // samples: integers to the last bit.
 //
 // # Roll-ups
@@ -16,11 +16,26 @@
 // A batch that comes later changes what krm/batches says of its hour. The hour is then
 // computed anew; records that changed by that are marked as late. Until it is done,
 // Answer sees that krm/rolled does not fit, and reads that hour's samples.
+//
+// # Days
+//
+// When all hours of a day (UTC) are closed, their roll-ups are put together: one record of
+// krm/day for each metric set that has records of krm/hour, with the same fields.
+// krm/rolled.days says of which batches, which are those of the day's hours together; an
+// answer uses a day while these are all that there are, and else the day's hours. Hours stay:
+// intervals that begin within a day, as months of other time zones do, need them, and so
+// do buckets of hours.
+//
+// # Reading
+//
+// A day or an hour is used if krm/batches has as many batches, of as many nodes, as its
+// seal says. That is found out by totals over the whole interval, which fit in nearly
+// all cases; where they do not, by halving it. Interval does this, and reads lifetimes and
+// resolutions, once for many questions.
 package rollup
 
 import (
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
@@ -40,14 +55,26 @@ const (
 	HourSet = metricdb.RecordPrefix + "hour"
 	// FloatSet is HourSet for metrics whose values are floats: a field has one type for ever.
 	FloatSet = HourSet + ".float"
+	// DaySet is HourSet for days, at their begin in UTC. Of counters, inner has the steps
+	// between the day's samples, however long the gaps between them, and increase also the one
+	// into the first sample, as the hour of that has it; late: 1 if some hour of the set has it.
+	DaySet = metricdb.RecordPrefix + "day"
+	// DayFloatSet is FloatSet for days.
+	DayFloatSet = DaySet + ".float"
 	// RolledSet has one record per cluster, metric, level and hour: the roll-ups of
 	// HourSet are there. [batches, nodes: which batches they are made of; late: how often they were
 	// changed since; wide: 1 if there is a sumf.R; every.0 … every.7: the resolutions R in them]
 	RolledSet = metricdb.RecordPrefix + "rolled"
+	// RolledDaysSet is RolledSet for days. [batches, nodes: of its hours together; late: how many
+	// of its hours were changed after they were closed; wide, every: as in RolledSet]
+	RolledDaysSet = RolledSet + ".days"
 	// HoursSet has one record per cluster and hour that is closed. [closed: Unix seconds;
 	// late: how often the hour was changed since; windows: batches that there were, each window once;
 	// expected: windows that the resolution promises; batches, nodes: as in RolledSet; failed: nodes without metrics]
 	HoursSet = metricdb.RecordPrefix + "hours"
+	// DaysSet is HoursSet for days with batches: the sums of their hours. [closed: when the last of
+	// them was; late: how many of them were changed since]
+	DaysSet = metricdb.RecordPrefix + "days"
 )
 
 // The tags of roll-ups beside the sets' own.
@@ -56,7 +83,11 @@ const (
 	TagLevel  = "level" // instead of metricdb.TagType
 )
 
-const hour = time.Hour
+// What a roll-up is of.
+const (
+	hour = time.Hour
+	day  = 24 * hour
+)
 
 // carried are tags that roll-ups keep besides those that identify a set: they may be
 // asked for, too.
@@ -96,12 +127,30 @@ func Default() []Rolled {
 	}
 }
 
-// setOf is the set that roll-ups of a metric are in.
-func setOf(metric string) string {
-	if d, ok := metrics.Lookup(metric); ok && d.Float {
+// setOf is the set that a metric's roll-ups of hours, or of days, are in.
+func setOf(metric string, span time.Duration) string {
+	switch float := isFloat(metric); {
+	case span == day && float:
+		return DayFloatSet
+	case span == day:
+		return DaySet
+	case float:
 		return FloatSet
 	}
 	return HourSet
+}
+
+// rolledSetOf is the set that their seals are in.
+func rolledSetOf(span time.Duration) string {
+	if span == day {
+		return RolledDaysSet
+	}
+	return RolledSet
+}
+
+func isFloat(metric string) bool {
+	d, ok := metrics.Lookup(metric)
+	return ok && d.Float
 }
 
 func isCounter(metric string) bool {
@@ -128,30 +177,4 @@ func tagsOf(metric string, level metrics.Kind) []string {
 	keys := slices.Concat(metricdb.Identity(metric, level), carried)
 	slices.Sort(keys)
 	return slices.Compact(keys)
-}
-
-func floorHour(at time.Time) time.Time { return time.Unix(0, floor(at.UnixNano(), int64(hour))).UTC() }
-
-func ceilHour(at time.Time) time.Time {
-	if begin := floorHour(at); !begin.Equal(at) {
-		return begin.Add(hour)
-	}
-	return at.UTC()
-}
-
-func floor(at, size int64) int64 {
-	rest := at % size
-	if rest < 0 {
-		rest += size
-	}
-	return at - rest
-}
-
-// seconds is a resolution as it stands in the names of fields.
-func seconds(every time.Duration) string { return strconv.FormatInt(int64(every/time.Second), 10) }
-
-func sorted(names []string) []string {
-	names = slices.Clone(names)
-	slices.Sort(names)
-	return names
 }

@@ -18,13 +18,13 @@ type Options struct {
 	Rolled   []Rolled         // what is rolled up; Default() if nil
 	Grace    time.Duration    // from the end of an hour until it is closed; 3 min if 0
 	Every    time.Duration    // between looks for hours to close and for late batches; 1 min if 0
-	LateFor  time.Duration    // how old an hour may be for late batches to be looked for; 48 h if 0
-	Backfill time.Duration    // how far back the first look goes; 45 days if 0
+	LateFor  time.Duration    // how old an hour may be for late batches to be looked for, and the rest of its day (UTC); 48 h if 0
+	Backfill time.Duration    // how far back the first look goes, for hours and for days; 45 days if 0
 	Now      func() time.Time // the clock; time.Now if nil
 	Metrics  *Metrics
 }
 
-// Engine rolls hours up. Any number of them may run over one database: they write
+// Engine rolls hours and days up. Any number of them may run over one database: they write
 // the same.
 type Engine struct {
 	db      metricdb.DB
@@ -85,15 +85,17 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// Pass closes what hours are over, and mends those that late batches came to. It
-// returns when there is nothing left to do, and may be called at any time.
+// Pass closes what hours and days are over, and mends those that late batches came to. It
+// returns when there is nothing left to do, or when the next hour is over; it may be called
+// at any time, with a clock that goes back, too: what is written says which batches it
+// is of, never when.
 func (e *Engine) Pass(ctx context.Context) error {
-	horizon := floorHour(e.options.Now().Add(-e.options.Grace))
+	horizon := e.horizonNow()
 	back := e.options.LateFor
 	if e.first {
 		back = max(back, e.options.Backfill)
 	}
-	from := floorHour(horizon.Add(-back))
+	from := floorDay(horizon.Add(-back))
 	totals, err := totalSeals(ctx, e.db, nil, from, horizon)
 	if err != nil {
 		return fmt.Errorf("count batches: %w", err)
@@ -102,10 +104,12 @@ func (e *Engine) Pass(ctx context.Context) error {
 		return nil
 	}
 	var faults []error
+	all := true
 	for cluster := range totals {
-		faults = append(faults, e.cluster(ctx, cluster, from, horizon))
+		done, err := e.cluster(ctx, cluster, from, horizon)
+		faults, all = append(faults, err), all && done
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := errors.Join(faults...); err != nil || !all {
 		return err
 	}
 	e.seen, e.from, e.horizon, e.first = totals, from, horizon, false
@@ -113,31 +117,43 @@ func (e *Engine) Pass(ctx context.Context) error {
 	return nil
 }
 
-// cluster brings the roll-ups of one cluster up to date, oldest hour first: its
-// samples are those that go first.
-func (e *Engine) cluster(ctx context.Context, cluster string, from, horizon time.Time) error {
+// horizonNow is up to when hours may be closed.
+func (e *Engine) horizonNow() time.Time { return floorHour(e.options.Now().Add(-e.options.Grace)) }
+
+// cluster brings the roll-ups of one cluster up to date: first the hours, then the
+// days, which is not done if the next hour came in between.
+func (e *Engine) cluster(ctx context.Context, cluster string, from, horizon time.Time) (done bool, err error) {
 	where := []metricdb.Match{metricdb.Is(metricdb.TagCluster, cluster)}
 	batches, err := hourSeals(ctx, e.db, where, from, horizon)
 	if err != nil {
-		return fmt.Errorf("read batches of %s: %w", cluster, err)
+		return false, fmt.Errorf("read batches of %s: %w", cluster, err)
 	}
-	rolled, err := readRolled(ctx, e.db, where, from, horizon)
+	if err := e.closeHours(ctx, cluster, from, horizon, batches); err != nil {
+		return false, err
+	}
+	return e.closeDays(ctx, cluster, from, horizon, batches)
+}
+
+// closeHours closes and mends hours, the oldest first: its samples are those that go first.
+func (e *Engine) closeHours(ctx context.Context, cluster string, from, horizon time.Time, batches map[spanKey]hourBatches) error {
+	where := []metricdb.Match{metricdb.Is(metricdb.TagCluster, cluster)}
+	rolled, err := readRolled(ctx, e.db, hour, where, from, horizon)
 	if err != nil {
 		return fmt.Errorf("read what is rolled up of %s: %w", cluster, err)
 	}
-	hours, err := readHours(ctx, e.db, where, from, horizon)
+	hours, err := readClosed(ctx, e.db, HoursSet, where, from, horizon)
 	if err != nil {
 		return fmt.Errorf("read hours of %s: %w", cluster, err)
 	}
 	begun := false
 	var every timeline
 	for begin := from; begin.Before(horizon); begin = begin.Add(hour) {
-		now := batches[hourKey{cluster, begin.Unix()}]
-		was, closed := hours[hourKey{cluster, begin.Unix()}]
+		now := batches[spanKey{cluster, begin.Unix()}]
+		was, closed := hours[spanKey{cluster, begin.Unix()}]
 		if begun = begun || now.batches > 0; !begun {
 			continue
 		}
-		work := e.work(cluster, begin, now, rolled)
+		work := e.work(cluster, begin, now.seal, rolled)
 		if closed && was.seal == now.seal && len(work) == 0 {
 			continue
 		}
@@ -153,21 +169,21 @@ func (e *Engine) cluster(ctx context.Context, cluster string, from, horizon time
 	return nil
 }
 
-// task is one metric and level of an hour that is to be rolled up.
+// task is one metric and level of an hour or a day that is to be rolled up.
 type task struct {
 	pair
-	was    rolledHour
+	was    rolledSeal
 	before bool // it was rolled up before
 }
 
-// work is what of an hour is not rolled up, or of other batches.
-func (e *Engine) work(cluster string, begin time.Time, now hourBatches, rolled map[rolledKey]rolledHour) (work []task) {
+// work is what of an hour or a day is not rolled up, or of other batches.
+func (e *Engine) work(cluster string, begin time.Time, now seal, rolled map[rolledKey]rolledSeal) (work []task) {
 	if now.batches == 0 {
 		return nil
 	}
 	for _, p := range e.pairs {
-		was, ok := rolled[rolledKey{hourKey{cluster, begin.Unix()}, p}]
-		if !ok || was.seal != now.seal {
+		was, ok := rolled[rolledKey{spanKey{cluster, begin.Unix()}, p}]
+		if !ok || was.seal != now {
 			work = append(work, task{p, was, ok})
 		}
 	}

@@ -187,7 +187,7 @@ func BenchmarkHour(b *testing.B) {
 				b.Fatal(err, len(cells))
 			}
 			for _, c := range cells {
-				c.record(metric, t0)
+				c.record(metric, hour, t0)
 			}
 		}
 	}

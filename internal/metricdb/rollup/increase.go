@@ -28,7 +28,10 @@ func (a *answer) increases(ctx context.Context) error {
 			}
 		}
 		read := s.samples
-		if len(p.every) > 0 {
+		switch {
+		case p.span > 0 && s.a.g.Bucket == 0 && s.a.single(&p):
+			read = s.cells
+		case p.span > 0:
 			read = s.records
 		}
 		if err := read(ctx, &p); err != nil {
@@ -48,7 +51,7 @@ func (s *stepper) samples(ctx context.Context, p *part) error {
 			chunk.to = p.to
 		}
 		pieces := map[string][]piece{}
-		for run, err := range s.a.db.Runs(ctx, chunk.query(s.a.q), s.a.g.By...) {
+		for run, err := range s.a.v.db.Runs(ctx, chunk.query(s.a.q), s.a.g.By...) {
 			if err != nil {
 				return err
 			}
@@ -94,7 +97,7 @@ func (s *stepper) records(ctx context.Context, p *part) error {
 		tails = tails[:0]
 	}
 	fields := []string{"inner", "head", "tail", "ends"}
-	for r, err := range s.a.db.Records(ctx, p.records(s.a.q, fields)) {
+	for r, err := range s.a.v.db.Records(ctx, p.records(s.a.q, fields)) {
 		if err != nil {
 			return err
 		}
@@ -117,5 +120,26 @@ func (s *stepper) records(ctx context.Context, p *part) error {
 		}
 	}
 	settle()
+	return nil
+}
+
+// cells reads a part's roll-ups put together.
+func (s *stepper) cells(ctx context.Context, p *part) error {
+	cells, err := s.a.cellsOf(ctx, p, s.a.need())
+	if err != nil {
+		return err
+	}
+	for _, c := range cells {
+		tags := c.tags.Only(s.a.fine)
+		s.a.group(tags, p.from).increase.addSum(&c.inner)
+		if before, ok := s.last[tags.Only(s.identity).Key()]; ok && c.head != nil {
+			s.rise(tags, p.from.UnixNano(), rise(before, *c.head, c.float), c.float)
+		}
+	}
+	for _, c := range cells {
+		if c.tail != nil {
+			s.last[c.tags.Only(s.identity).Key()] = *c.tail
+		}
+	}
 	return nil
 }

@@ -20,28 +20,27 @@ func TestOnInflux(t *testing.T) {
 	}
 	for name, flux := range map[string]bool{"InfluxQL": false, "Flux": true} {
 		t.Run(name, func(t *testing.T) {
-			db, err := influx.Open(influx.Options{
-				URL: url, User: os.Getenv("KRM_TEST_INFLUX_USER"), Password: os.Getenv("KRM_TEST_INFLUX_PASSWORD"),
-				Database: "t_" + rand.Text(), Concurrency: 2, Flux: flux,
-			}, quiet())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = db.Close() }()
-			onDatabase(t, db, dbtest.T0.Add(4*time.Hour))
+			onDatabase(t, newInflux(t, url, flux), dbtest.T0.Add(4*time.Hour))
+			daysOnDatabase(t, newInflux(t, url, flux), floorDay(dbtest.T0).Add(3*day))
 		})
 	}
 }
 
-// BenchmarkMonthOnInflux is BenchmarkMonth on that server.
-func BenchmarkMonthOnInflux(b *testing.B) {
+// newInflux is a database of its own on that server.
+func newInflux(t testing.TB, url string, flux bool) *influx.Store {
+	t.Helper()
 	db, err := influx.Open(influx.Options{
-		URL: os.Getenv("KRM_TEST_INFLUX_URL"), User: os.Getenv("KRM_TEST_INFLUX_USER"), Password: os.Getenv("KRM_TEST_INFLUX_PASSWORD"),
-		Database: "b_" + rand.Text(), Concurrency: 2,
+		URL: url, User: os.Getenv("KRM_TEST_INFLUX_USER"), Password: os.Getenv("KRM_TEST_INFLUX_PASSWORD"),
+		Database: "t_" + rand.Text(), Concurrency: 2, Flux: flux,
 	}, quiet())
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	b.Cleanup(func() { _ = db.Close() })
-	month(b, db)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// BenchmarkMonthOnInflux is BenchmarkMonth on that server.
+func BenchmarkMonthOnInflux(b *testing.B) {
+	month(b, newInflux(b, os.Getenv("KRM_TEST_INFLUX_URL"), false))
 }

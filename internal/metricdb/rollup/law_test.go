@@ -15,9 +15,11 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
-// history makes batches of a few hours: with gaps, changes of the resolution, counters
-// that begin anew, names that are used again, labels that change, and late batches.
+// history makes batches of a few hours, or of days: with gaps, changes of the resolution,
+// counters that begin anew, names that are used again, labels that change, and late batches.
 type history struct {
+	begin    time.Time
+	days     bool // fewer batches, of more than a day
 	t        *rapid.T
 	db       *dbtest.Memory
 	clusters []string
@@ -32,9 +34,13 @@ func (h *history) run() {
 	n := 0
 	for _, cluster := range h.clusters {
 		every, last := 10*time.Minute, time.Time{}
-		for at := t0; at.Before(t0.Add(time.Duration(h.hours) * time.Hour)); at = at.Add(every) {
-			if at.Sub(t0)%(30*time.Minute) == 0 {
-				every = rapid.SampledFrom([]time.Duration{5 * time.Minute, 10 * time.Minute, 10 * time.Minute, 15 * time.Minute}).Draw(h.t, "every")
+		change, choice := 30*time.Minute, []time.Duration{5 * time.Minute, 10 * time.Minute, 10 * time.Minute, 15 * time.Minute}
+		if h.days {
+			every, change, choice = time.Hour, 3*time.Hour, []time.Duration{20 * time.Minute, time.Hour, time.Hour, 90 * time.Minute}
+		}
+		for at := h.begin; at.Before(h.begin.Add(time.Duration(h.hours) * time.Hour)); at = at.Add(every) {
+			if at.Sub(h.begin)%change == 0 {
+				every = rapid.SampledFrom(choice).Draw(h.t, "every")
 			}
 			if !at.After(last) { // each window has one batch
 				continue
@@ -105,15 +111,19 @@ func rolledInTests() []Rolled {
 // TestAnswersEqualSamples: whatever was rolled up when, the answer is what samples
 // alone say.
 func TestAnswersEqualSamples(t *testing.T) {
-	used := 0
+	used := map[time.Duration]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		h := &history{
-			t: t, db: dbtest.NewMemory(), hours: rapid.IntRange(2, 7).Draw(t, "hours"), clusters: []string{"one", "two"}[:rapid.IntRange(1, 2).Draw(t, "clusters")],
+			begin: t0, t: t, db: dbtest.NewMemory(), hours: rapid.IntRange(2, 7).Draw(t, "hours"), clusters: []string{"one", "two"}[:rapid.IntRange(1, 2).Draw(t, "clusters")],
 			counters: map[string]int64{}, uids: map[string]string{}, labels: map[string]string{},
+		}
+		if h.days = rapid.Bool().Draw(t, "days"); h.days {
+			h.hours = rapid.IntRange(24, 60).Draw(t, "hours of days")
+			h.begin = t0.Add(time.Duration(rapid.IntRange(0, 23).Draw(t, "begin")) * time.Hour)
 		}
 		h.run()
 		rolled := rolledInTests()
-		first := engineAt(h.db, t0.Add(time.Duration(rapid.IntRange(0, 60*h.hours+60).Draw(t, "now"))*time.Minute), rolled...)
+		first := engineAt(h.db, h.begin.Add(time.Duration(rapid.IntRange(0, 60*h.hours+60).Draw(t, "now"))*time.Minute), rolled...)
 		if err := first.Pass(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -123,30 +133,32 @@ func TestAnswersEqualSamples(t *testing.T) {
 			}
 		}
 		if rapid.Bool().Draw(t, "mend") { // by another instance, or by one that was started anew
-			if err := engineAt(h.db, t0.Add(time.Duration(h.hours+1)*time.Hour), rolled...).Pass(t.Context()); err != nil {
+			if err := engineAt(h.db, h.begin.Add(time.Duration(h.hours+rapid.SampledFrom([]int{1, 24}).Draw(t, "after"))*time.Hour), rolled...).Pass(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for range 6 {
-			used += compare(t, h)
+			compare(t, h, used)
 		}
 	})
-	if used == 0 && !t.Failed() {
-		t.Error("no answer came from roll-ups")
+	if (used[hour] == 0 || used[day] == 0) && !t.Failed() {
+		t.Errorf("of the roll-ups some were not used: %v", used)
 	}
 }
 
-// compare asks something, and returns how many parts came from roll-ups.
-func compare(t *rapid.T, h *history) (used int) {
+// compare asks something, and counts what the answers came from.
+func compare(t *rapid.T, h *history, used map[time.Duration]int) {
 	minutes := 60 * h.hours
 	from := rapid.IntRange(-30, minutes).Draw(t, "from")
 	to := rapid.IntRange(from+1, minutes+90).Draw(t, "to")
 	if rapid.Bool().Draw(t, "whole") {
 		from, to = from/60*60, from/60*60+60*rapid.IntRange(1, h.hours+1).Draw(t, "long")
+	} else if h.days && rapid.Bool().Draw(t, "all") {
+		from, to = -60*24, 60*24*4
 	}
 	q := metricdb.Query{
 		Metric: rapid.SampledFrom([]string{"cpu/usage_rate", "network/rx", "network/rx_rate"}).Draw(t, "metric"), Level: metrics.Pod,
-		From: t0.Add(time.Duration(from) * time.Minute), To: t0.Add(time.Duration(to) * time.Minute),
+		From: h.begin.Add(time.Duration(from) * time.Minute), To: h.begin.Add(time.Duration(to) * time.Minute),
 		Where: rapid.SampledFrom([][]metricdb.Match{
 			nil,
 			{metricdb.Is("pod_name", "a")},
@@ -159,7 +171,7 @@ func compare(t *rapid.T, h *history) (used int) {
 	}
 	g := metricdb.Grouping{
 		By:     rapid.SampledFrom([][]string{nil, {"pod_name"}, {"pod_id", "namespace_name"}, {"labels"}, {"type", "cluster_name"}}).Draw(t, "by"),
-		Bucket: rapid.SampledFrom([]time.Duration{0, 0, time.Hour, 2 * time.Hour, 40 * time.Minute}).Draw(t, "bucket"),
+		Bucket: rapid.SampledFrom([]time.Duration{0, 0, time.Hour, 2 * time.Hour, 40 * time.Minute, day, 2 * day}).Draw(t, "bucket"),
 		Span:   rapid.Bool().Draw(t, "span"), Increase: q.Metric == "network/rx" && rapid.Bool().Draw(t, "increase"),
 		SkipMin: rapid.IntRange(0, 4).Draw(t, "skip") == 0, Median: rapid.IntRange(0, 9).Draw(t, "median") == 0,
 	}
@@ -167,7 +179,7 @@ func compare(t *rapid.T, h *history) (used int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, cover, err := Answer(t.Context(), h.db, q, g)
+	got, cover, err := ask(t, h.db, q, g)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,12 +207,26 @@ func compare(t *rapid.T, h *history) (used int) {
 	if q.Metric == "cpu/usage_rate" {
 		compareBilled(t, h, q, g.By)
 	}
-	if p, err := makePlan(t.Context(), h.db, q); err == nil && fits(q, g) {
-		for _, part := range p.parts {
-			used += len(part.every)
+	for _, part := range planOf(t, h.db, q, g).parts {
+		used[part.span]++
+	}
+}
+
+// ask asks alone, or as one of many questions.
+func ask(t *rapid.T, db metricdb.DB, q metricdb.Query, g metricdb.Grouping) ([]metricdb.Group, Coverage, error) {
+	if rapid.Bool().Draw(t, "alone") {
+		return Answer(t.Context(), db, q, g)
+	}
+	v, err := Open(t.Context(), db, q.From, q.To, q.Where...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q.Metric == "cpu/usage_rate" && rapid.Bool().Draw(t, "billed before") {
+		if _, err := v.Billed(t.Context(), q.Metric, q.Level); err != nil {
+			t.Fatal(err)
 		}
 	}
-	return used
+	return v.Answer(t.Context(), q.Metric, q.Level, g)
 }
 
 // compareBilled compares what is billed with what plain arithmetic says.

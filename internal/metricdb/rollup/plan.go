@@ -13,7 +13,8 @@ type part struct {
 	cluster  string   // "": of all
 	others   []string // if any: of all but these
 	from, to time.Time
-	every    []time.Duration // of roll-ups; none: samples
+	span     time.Duration   // of roll-ups: an hour or a day; 0: samples
+	every    []time.Duration // of roll-ups
 	wide     int64           // 1: some sums of roll-ups are in sumf.R
 }
 
@@ -36,7 +37,7 @@ func (p *part) where(where []metricdb.Match) []metricdb.Match {
 
 // records is the query for roll-ups of the part.
 func (p *part) records(q metricdb.Query, fields []string) metricdb.RecordQuery {
-	r := recordQuery(p.cluster, pair{q.Metric, q.Level}, p.from, p.to)
+	r := recordQuery(p.cluster, pair{q.Metric, q.Level}, p.span, p.from, p.to)
 	r.Fields = fields
 	for _, m := range q.Where {
 		if m.Tag == metricdb.TagType {
@@ -53,71 +54,55 @@ type plan struct {
 	late  int64 // hours among them that were changed after they were closed, or will be
 }
 
-// makePlan finds the hours within q whose roll-ups are of all batches that there are;
+// planKey: a plan is of a metric and level, with days or with hours only.
+type planKey struct {
+	pair
+	days bool
+}
+
+// plan finds the days and hours whose roll-ups are of all batches that there are;
 // everything else is read from samples.
-func makePlan(ctx context.Context, db metricdb.DB, q metricdb.Query) (*plan, error) {
-	from, to := ceilHour(q.From), floorHour(q.To)
-	if !from.Before(to) {
-		return &plan{}, nil
+func (v *Interval) plan(ctx context.Context, q metricdb.Query, g *metricdb.Grouping) (*plan, error) {
+	if !fits(q, *g) {
+		return samplesOnly(q), nil
 	}
-	var clusters []metricdb.Match
-	for _, m := range q.Where {
-		if m.Tag == metricdb.TagCluster {
-			clusters = append(clusters, m)
-		}
-	}
-	where := append(slices.Clip(clusters), metricdb.Is(TagMetric, q.Metric), metricdb.Is(TagLevel, q.Level.String()))
-	rolled, err := readRolled(ctx, db, where, from, to)
-	if err != nil || len(rolled) == 0 {
-		return &plan{}, err
-	}
-	now, err := totalSeals(ctx, db, clusters, from, to)
-	if err != nil {
-		return nil, err
-	}
-	byCluster := map[string]map[int64]rolledHour{}
-	sums := map[string]seal{}
-	for key, h := range rolled {
-		if byCluster[key.cluster] == nil {
-			byCluster[key.cluster] = map[int64]rolledHour{}
-		}
-		byCluster[key.cluster][key.hour] = h
-		sums[key.cluster] = sums[key.cluster].add(h.seal)
+	key := planKey{pair{q.Metric, q.Level}, g.Bucket%day == 0}
+	return v.plans.get(ctx, key, func(ctx context.Context) (*plan, error) { return v.makePlan(ctx, q, key) })
+}
+
+func samplesOnly(q metricdb.Query) *plan { return &plan{parts: []part{{from: q.From, to: q.To}}} }
+
+func (v *Interval) makePlan(ctx context.Context, q metricdb.Query, key planKey) (*plan, error) {
+	claims, err := v.claims(ctx, key)
+	if err != nil || len(claims) == 0 {
+		return samplesOnly(q), err
 	}
 	p := &plan{}
-	names := sortedKeys(byCluster)
+	names := sortedKeys(claims)
 	for _, cluster := range names {
-		hours := byCluster[cluster]
-		if sums[cluster] != now[cluster] {
-			if err := p.dropStale(ctx, db, cluster, hours, from, to); err != nil {
-				return nil, err
-			}
+		c := &checker{Interval: v, pair: key.pair, cluster: cluster}
+		fit, err := c.check(ctx, claims[cluster])
+		if err != nil {
+			return nil, err
 		}
-		p.add(q, cluster, hours)
+		p.late += c.stale
+		p.add(q, cluster, fit)
 	}
-	if !allOf(q.Where, names) {
-		p.parts = append(p.parts, part{others: names, from: q.From, to: q.To})
+	if allOf(q.Where, names) {
+		return p, nil
+	}
+	rest := part{others: names, from: q.From, to: q.To}
+	for _, err := range v.db.Points(ctx, rest.query(q), 1) {
+		if err != nil {
+			return nil, err
+		}
+		p.parts = append(p.parts, rest)
 	}
 	return p, nil
 }
 
-// dropStale removes hours that are of other batches than there are now.
-func (p *plan) dropStale(ctx context.Context, db metricdb.DB, cluster string, hours map[int64]rolledHour, from, to time.Time) error {
-	now, err := hourSeals(ctx, db, []metricdb.Match{metricdb.Is(metricdb.TagCluster, cluster)}, from, to)
-	if err != nil {
-		return err
-	}
-	for at, h := range hours {
-		if now[hourKey{cluster, at}].seal != h.seal {
-			delete(hours, at)
-			p.late++
-		}
-	}
-	return nil
-}
-
 // add adds the parts of one cluster, in the order of time.
-func (p *plan) add(q metricdb.Query, cluster string, hours map[int64]rolledHour) {
+func (p *plan) add(q metricdb.Query, cluster string, claims []claim) {
 	at := q.From
 	var open *part
 	flush := func(next time.Time) {
@@ -129,15 +114,14 @@ func (p *plan) add(q metricdb.Query, cluster string, hours map[int64]rolledHour)
 			p.parts = append(p.parts, part{cluster: cluster, from: at, to: next})
 		}
 	}
-	for _, seconds := range sortedKeys(hours) {
-		begin := time.Unix(seconds, 0).UTC()
-		p.late += min(hours[seconds].late, 1)
-		if open == nil || !open.to.Equal(begin) {
-			flush(begin)
-			open = &part{cluster: cluster, from: begin}
+	for i := range claims {
+		c := &claims[i]
+		p.late += c.lateHours()
+		if open == nil || !open.to.Equal(c.begin) || open.span != c.span {
+			flush(c.begin)
+			open = &part{cluster: cluster, from: c.begin, span: c.span}
 		}
-		open.to, open.every = begin.Add(hour), union(open.every, hours[seconds].every)
-		open.wide = max(open.wide, hours[seconds].wide)
+		open.to, open.every, open.wide = c.end(), union(open.every, c.every), max(open.wide, c.wide)
 	}
 	flush(q.To)
 }

@@ -19,9 +19,9 @@ func recordTags(tags metricdb.Tags, metric string) metricdb.Tags {
 	return metricdb.MakeTags(append(labels, metrics.Label{Key: TagMetric, Value: metric})...)
 }
 
-// record is c as it is stored.
-func (c *cell) record(metric string, begin time.Time) metricdb.Record {
-	r := metricdb.Record{Set: setOf(metric), Time: begin, Tags: recordTags(c.tags, metric)}
+// record is c as it is stored of an hour or a day.
+func (c *cell) record(metric string, span time.Duration, begin time.Time) metricdb.Record {
+	r := metricdb.Record{Set: setOf(metric, span), Time: begin, Tags: recordTags(c.tags, metric)}
 	add := func(name string, v metricdb.Value) { r.Fields = append(r.Fields, metricdb.Field{Name: name, Value: v}) }
 	for i := range c.steps {
 		s := &c.steps[i]
@@ -39,6 +39,9 @@ func (c *cell) record(metric string, begin time.Time) metricdb.Record {
 	}
 	if c.count > 0 && isCounter(metric) {
 		c.addCounter(add)
+	}
+	if c.late {
+		add("late", metricdb.Int(1))
 	}
 	r.Sort()
 	return r
@@ -104,14 +107,37 @@ func sumFields(every []time.Duration, wide int64) (names []string) {
 	return names
 }
 
-// allFieldsOf names those that are not needed for answers, too.
+// cellFields names what cells are read from, but for a counter's steps.
+func cellFields(p pair, every []time.Duration, wide int64) []string {
+	names := append(sumFields(every, wide), "max", "min", "first", "last", "late")
+	if requestOf(p.metric, p.level) != "" {
+		names = append(names, billedFields(every, wide)...)
+	}
+	return names
+}
+
+// billedFields names what is billed, by resolution, and then sums beyond int64.
+func billedFields(every []time.Duration, wide int64) (names []string) {
+	for _, e := range every {
+		names = append(names, "billed."+seconds(e))
+	}
+	if wide != 0 {
+		for _, e := range every {
+			names = append(names, "billedf."+seconds(e))
+		}
+	}
+	return names
+}
+
+// counterFields names the steps of counters.
+func counterFields() []string { return []string{"inner", "increase", "head", "tail", "ends"} }
+
+// allFieldsOf names those that a metric's roll-ups may have.
 func allFieldsOf(metric string, every []time.Duration) []string {
 	names := append(sumFields(every, 1), "max", "min", "first", "last", "late")
-	for _, e := range every {
-		names = append(names, "billed."+seconds(e), "billedf."+seconds(e))
-	}
+	names = append(names, billedFields(every, 1)...)
 	if isCounter(metric) {
-		names = append(names, "inner", "increase", "head", "tail", "ends")
+		names = append(names, counterFields()...)
 	}
 	return names
 }

@@ -49,6 +49,24 @@ func (s *sum) addTotal(t metricdb.Total) {
 	}
 }
 
+// addField adds a record's field, if it has it.
+func (s *sum) addField(r *metricdb.Record, name string) {
+	if v, ok := r.Get(name); ok {
+		s.add(v.Bits, v.Float)
+	}
+}
+
+// addSum adds what another sum has come to so far.
+func (s *sum) addSum(t *sum) {
+	var carry uint64
+	s.lo, carry = bits.Add64(s.lo, t.lo, 0)
+	s.hi += t.hi + int64(carry)
+	if t.real {
+		s.addFloat(t.float)
+		s.addFloat(t.comp)
+	}
+}
+
 func (s *sum) total() metricdb.Total {
 	whole := metricdb.Total{Int: int64(s.lo), Exact: true}
 	if s.hi != int64(s.lo)>>63 {
@@ -102,49 +120,3 @@ func less(v, w metricdb.Value) bool {
 	}
 	return v.Bits < w.Bits
 }
-
-// timeline says which resolution a cluster's batches had.
-type timeline []metricdb.Resolution
-
-// at returns the resolution of the batch at a time, as metricdb.Reducer has it.
-func (l timeline) at(at int64) time.Duration {
-	every := time.Duration(0)
-	for i := range l {
-		if i > 0 && l[i].First.UnixNano() > at {
-			break
-		}
-		every = l[i].Every
-	}
-	return every
-}
-
-// whole says that all resolutions are whole seconds, and few.
-func (l timeline) whole() bool {
-	distinct := map[time.Duration]bool{}
-	for _, r := range l {
-		distinct[r.Every] = true
-		if r.Every <= 0 || r.Every%time.Second != 0 {
-			return false
-		}
-	}
-	return len(distinct) > 0 && len(distinct) <= maxEvery
-}
-
-// windows returns how many windows are promised to end at from <= t < to.
-func (l timeline) windows(from, to int64) (n int64) {
-	for i, r := range l {
-		begin, end := from, to
-		if i > 0 {
-			begin = max(begin, r.First.UnixNano())
-		}
-		if i+1 < len(l) {
-			end = min(end, l[i+1].First.UnixNano())
-		}
-		if size := int64(r.Every); begin < end && size > 0 {
-			n += (ceil(end, size) - ceil(begin, size)) / size
-		}
-	}
-	return n
-}
-
-func ceil(at, size int64) int64 { return -floor(-at, size) }

@@ -1,6 +1,7 @@
 package rollup
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -37,4 +38,21 @@ func pass(t *testing.T, e *Engine) {
 	if err := e.Pass(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// planOf is where an answer would come from.
+func planOf(t interface {
+	Context() context.Context
+	Fatal(args ...any)
+}, db metricdb.DB, q metricdb.Query, g metricdb.Grouping,
+) *plan {
+	v, err := Open(t.Context(), db, q.From, q.To, q.Where...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := v.plan(t.Context(), q, &g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }

@@ -3,26 +3,12 @@ package rollup
 import (
 	"context"
 	"math"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 )
-
-// rolledPart adds hours from roll-ups, bucket by bucket.
-func (a *answer) rolledPart(ctx context.Context, p *part) error {
-	if a.single(p) {
-		return a.rolledHours(ctx, p)
-	}
-	return a.eachBucket(p, func(piece *part) error { return a.rolledTotals(ctx, piece) })
-}
-
-// single says that a part has so many buckets that records are read one by one.
-func (a *answer) single(p *part) bool {
-	return a.g.Bucket > 0 && p.to.Sub(p.from) > manyBuckets*a.g.Bucket
-}
 
 // eachBucket visits a part in pieces of one bucket each.
 func (a *answer) eachBucket(p *part, visit func(*part) error) error {
@@ -47,7 +33,7 @@ func (a *answer) eachBucket(p *part, visit func(*part) error) error {
 func (a *answer) spans(ctx context.Context) error {
 	for i := range a.plan.parts {
 		p := &a.plan.parts[i]
-		if len(p.every) == 0 || a.single(p) {
+		if p.span == 0 || a.single(p) {
 			continue
 		}
 		if err := a.eachBucket(p, func(piece *part) error { return a.rolledSpans(ctx, piece) }); err != nil {
@@ -82,11 +68,8 @@ func (a *answer) rolledSpans(ctx context.Context, p *part) error {
 func (a *answer) askTotals(ctx context.Context, p *part, want metricdb.Want, fields ...string) ([]metricdb.RecordGroup, error) {
 	q := p.records(a.q, fields)
 	q.Want = want
-	return a.db.RecordTotals(ctx, q, a.recordBy()...)
+	return a.v.db.RecordTotals(ctx, q, a.recordBy()...)
 }
-
-// manyBuckets is from how many buckets on records are read one by one.
-const manyBuckets = 40
 
 // askEach asks for one total of each field by a query of its own, which InfluxDB
 // answers faster than one for all, and puts the answers together.
@@ -214,28 +197,4 @@ func (a *answer) addTotals(tags metricdb.Tags, at time.Time, t *totals, every []
 	}
 	to.merge(count, all.total(), t.low, t.high)
 	return to
-}
-
-// rolledHours adds roll-ups one by one.
-func (a *answer) rolledHours(ctx context.Context, p *part) error {
-	fields := sumFields(p.every, p.wide)
-	t := &totals{sums: make([]metricdb.FieldTotals, len(fields))}
-	asked := append(slices.Clone(fields), "max", "min", "first", "last")
-	for r, err := range a.db.Records(ctx, p.records(a.q, asked)) {
-		if err != nil {
-			return err
-		}
-		clear(t.sums)
-		for i, name := range fields {
-			if v, ok := r.Get(name); ok {
-				t.sums[i] = metricdb.FieldTotals{Name: name, Sum: totalOf(v)}
-			}
-		}
-		t.high, _ = r.Get("max")
-		t.low, _ = r.Get("min")
-		if to := a.addTotals(sampleTags(r.Tags, a.fine), r.Time, t, p.every); to != nil {
-			to.span(time.Unix(r.Int("first"), 0).UTC(), time.Unix(r.Int("last"), 0).UTC())
-		}
-	}
-	return nil
 }
