@@ -199,10 +199,10 @@ func (c *Config) ParseSinks() (sinks []SinkConfig, err error) {
 	for _, text := range c.Sinks {
 		one, err := parseSink(text)
 		if err != nil {
-			return nil, fmt.Errorf("--sink=%s: %w", text, err)
+			return nil, fmt.Errorf("--sink=%s: %w", text, err) // never of influxdb, which may hold a password
 		}
 		if slices.ContainsFunc(sinks, func(known SinkConfig) bool { return known.Name == one.Name }) {
-			return nil, fmt.Errorf("--sink=%s: %s is given twice", text, one.Name)
+			return nil, fmt.Errorf("--sink: %s is given twice", one.Name)
 		}
 		sinks = append(sinks, one)
 	}

@@ -35,4 +35,4 @@ done
 bin/kubelets --kubeconfig="$dir/kubeconfig" --dir="$dir/kubelets" --housekeeping=5s \
 	--tls-cert-file="$dir/pki/apiserver.crt" --tls-private-key-file="$dir/pki/apiserver.key" >/dev/null 2>"$dir/logs/kubelets.log" &
 pids+=($!)
-bin/krm standalone --kubeconfig="$dir/kubeconfig" --metric-resolution=10s --metric-db-dir="$dir/metrics" "$@"
+bin/krm standalone --kubeconfig="$dir/kubeconfig" --metric-resolution=10s --data-dir="$dir/krm" "$@"

@@ -105,12 +105,12 @@ func (c *Config) TLS() bool { return c.CertFile != "" }
 // CheckLoopback fails unless only this machine can reach a server that listens on
 // the address, HOST:PORT. Of names it trusts "localhost" alone.
 func CheckLoopback(address string) error {
-	host, _, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return fmt.Errorf("%q: want HOST:PORT, such as 127.0.0.1:8080", address)
 	}
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("%q: want a loopback address, such as 127.0.0.1:8080", address)
+	return fmt.Errorf("%q: want a loopback address, such as 127.0.0.1:%s", address, port)
 }

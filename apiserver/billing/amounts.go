@@ -81,12 +81,6 @@ func (a *amounts) add(b *amounts) {
 // addAmount adds n to a column.
 func (a *amounts) addAmount(m amount, n *big.Int) { a[m].Add(a[m], n) }
 
-// addTime adds value × duration to a column.
-func (a *amounts) addTime(m amount, value int64, d time.Duration) {
-	product := big.NewInt(value)
-	a[m].Add(a[m], product.Mul(product, big.NewInt(int64(d))))
-}
-
 // nanosOf is the sum of a group's value × nanoseconds.
 func nanosOf(g *metricdb.Group) *big.Int {
 	total := new(big.Int)

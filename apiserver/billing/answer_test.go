@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/lifetime"
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
@@ -101,13 +102,8 @@ func TestCoverageIsOverThePodsLife(t *testing.T) {
 		return labels("namespace_name", "a", "pod_name", pod, "pod_id", "u-"+pod, "cluster_name", "default")
 	}
 	put := func(pod string, created, deleted time.Time) {
-		r := metricdb.Record{Set: podSet, Time: created, Tags: tags(pod), Fields: []metricdb.Field{
-			{Name: "created", Value: metricdb.Int(created.UnixMilli())}, {Name: fieldStarted, Value: metricdb.Int(created.Add(time.Second).UnixMilli())},
-		}}
-		if !deleted.IsZero() {
-			r.Fields = append(r.Fields, metricdb.Field{Name: fieldDeleted, Value: metricdb.Int(deleted.UnixMilli())})
-		}
-		db.records = append(db.records, r)
+		l := lifetime.Life{Tags: tags(pod), Created: created, Started: created.Add(time.Second), Deleted: deleted}
+		db.records = append(db.records, l.Records()...)
 	}
 	put("old", t0.Add(-1000*time.Hour), time.Time{}) // sampled for a while in the middle only
 	put("mid", t0.Add(10*time.Minute), t0.Add(30*time.Minute))

@@ -5,8 +5,6 @@ package billing
 
 import (
 	"cmp"
-	"context"
-	"iter"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -19,48 +17,8 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 )
 
-// DB is what is read of the metric database: a part of metricdb.DB, which says what
-// the methods do.
-type DB interface {
-	Runs(ctx context.Context, q metricdb.Query, tags ...string) iter.Seq2[metricdb.Run, error]
-	Points(ctx context.Context, q metricdb.Query, limit int) iter.Seq2[metricdb.Point, error]
-	Aggregate(ctx context.Context, q metricdb.Query, g metricdb.Grouping) ([]metricdb.Group, error)
-	Tags(ctx context.Context, q metricdb.Query, by ...string) ([]metricdb.Tags, error)
-	Metrics(ctx context.Context, q metricdb.Query) ([]string, error)
-	Resolutions(ctx context.Context, cluster string, from, to time.Time) ([]metricdb.Resolution, error)
-	Records(ctx context.Context, q metricdb.RecordQuery) iter.Seq2[metricdb.Record, error]
-	RecordTotals(ctx context.Context, q metricdb.RecordQuery, by ...string) ([]metricdb.RecordGroup, error)
-}
-
-// Answer answers an aggregation, as metricdb.DB.Aggregate does and to the last bit the
-// same, but faster where it can.
-type Answer func(ctx context.Context, q metricdb.Query, g metricdb.Grouping) ([]metricdb.Group, Coverage, error)
-
-// Coverage says how complete an answer is.
-type Coverage struct {
-	// Expected is how many samples each group should have; nil if that is not known.
-	Expected []int64
-	// Complete is false if data of the interval may still come.
-	Complete bool
-}
-
-// Billed sums the greater of usage and request, sample by sample, by the tags by. A
-// sample of the one without the other counts whole. q is of the usage of CPU or memory;
-// of groups Tags and Steps are set.
-type Billed func(ctx context.Context, q metricdb.Query, by ...string) ([]metricdb.Group, error)
-
-// Lives returns the pods that were there at any moment of [from, to), in any order;
-// where names tags of theirs.
-type Lives func(ctx context.Context, from, to time.Time, where ...metricdb.Match) ([]Life, error)
-
 // Options are the settings of an API; the zero value is the default.
 type Options struct {
-	// Answer answers aggregations; DB.Aggregate does if it is nil.
-	Answer Answer
-	// Billed sums what is billed; samples are read if it is nil.
-	Billed Billed
-	// Lives tells when pods lived; the records krm/pod are read, all of them, if it is nil.
-	Lives Lives
 	// Credentials are what callers have to show; without them everybody is refused.
 	Credentials Credentials
 	// Prices are what reports reckon with; they have no costs if it is nil.
@@ -77,9 +35,15 @@ type Options struct {
 	// back each AttemptEvery. 10 and 6 s if 0.
 	Attempts     int
 	AttemptEvery time.Duration
-	// Parallel is how many requests are answered at a time; more are told to come back.
-	// 16 if 0.
+	// Parallel is how many questions about metrics are answered at a time; more are told
+	// to come back. 16 if 0.
 	Parallel int64
+	// Reports is how many reports are made at a time. Four times as many wait, up to
+	// ReportWait; more are told to come back. 2 and 30 s if 0.
+	Reports    int64
+	ReportWait time.Duration
+	// Metrics counts refusals; nil counts where nobody looks.
+	Metrics *Metrics
 	// LabelSeparator is what parts labels in the tag "labels". "," if "".
 	LabelSeparator string
 	// GPUs are the extended resources whose requests are GPUs. nvidia.com/gpu and
@@ -87,17 +51,21 @@ type Options struct {
 	GPUs []string
 }
 
-// API answers from a DB. It may be used by several goroutines at once.
+// API answers from a metric database. It may be used by several goroutines at once.
 type API struct {
-	db       DB
+	db       metricdb.DB
 	options  Options
 	log      *slog.Logger
 	attempts *attempts
-	running  *semaphore.Weighted
+	refusals *refusals
+	running  *semaphore.Weighted // questions about metrics
+	reports  *semaphore.Weighted // that are being made
+	queue    *semaphore.Weighted // reports that are being made or wait
 }
 
-// New returns an API that answers from db.
-func New(db DB, options Options, log *slog.Logger) *API {
+// New returns an API that answers from db: from roll-ups, and where there are none yet
+// from samples.
+func New(db metricdb.DB, options Options, log *slog.Logger) *API {
 	options.Resolution = cmp.Or(options.Resolution, 30*time.Second)
 	options.Timeout = cmp.Or(options.Timeout, 20*time.Second)
 	options.ReportTimeout = cmp.Or(options.ReportTimeout, 2*time.Minute)
@@ -105,30 +73,21 @@ func New(db DB, options Options, log *slog.Logger) *API {
 	options.Attempts = cmp.Or(options.Attempts, 10)
 	options.AttemptEvery = cmp.Or(options.AttemptEvery, 6*time.Second)
 	options.Parallel = cmp.Or(options.Parallel, 16)
+	options.Reports = cmp.Or(options.Reports, 2)
+	options.ReportWait = cmp.Or(options.ReportWait, 30*time.Second)
+	if options.Metrics == nil {
+		options.Metrics = NewMetrics(nil)
+	}
 	options.LabelSeparator = cmp.Or(options.LabelSeparator, ",")
 	if options.GPUs == nil {
 		options.GPUs = []string{"nvidia.com/gpu", "amd.com/gpu"}
 	}
-	a := &API{
-		db: db, options: options, log: log, running: semaphore.NewWeighted(options.Parallel),
+	return &API{
+		db: db, options: options, log: log, refusals: newRefusals(options.Metrics, log),
 		attempts: newAttempts(options.Attempts, options.AttemptEvery),
+		running:  semaphore.NewWeighted(options.Parallel),
+		reports:  semaphore.NewWeighted(options.Reports), queue: semaphore.NewWeighted(options.Reports * 5),
 	}
-	if options.Answer == nil {
-		a.options.Answer = a.aggregate
-	}
-	if options.Billed == nil {
-		a.options.Billed = a.rawBilled
-	}
-	if options.Lives == nil {
-		a.options.Lives = a.recordedLives
-	}
-	return a
-}
-
-// aggregate is Answer from samples alone.
-func (a *API) aggregate(ctx context.Context, q metricdb.Query, g metricdb.Grouping) ([]metricdb.Group, Coverage, error) {
-	groups, err := a.db.Aggregate(ctx, q, g)
-	return groups, Coverage{Complete: true}, err
 }
 
 // maxBody is how long a request's body may be.
@@ -165,7 +124,7 @@ func (a *API) Serve(c *gin.Context) (handled bool) {
 	return true
 }
 
-// admit has answer called if the caller may ask and there is room.
+// admit has answer called if the caller may ask.
 func (a *API) admit(q request, answer func(request) error) error {
 	if q.Request.Method != http.MethodPost {
 		q.Header("Allow", http.MethodPost)
@@ -174,9 +133,5 @@ func (a *API) admit(q request, answer func(request) error) error {
 	if err := a.authenticate(q); err != nil {
 		return err
 	}
-	if !a.running.TryAcquire(1) {
-		return unavailable("%d requests are being answered already: try again", a.options.Parallel)
-	}
-	defer a.running.Release(1)
 	return answer(q)
 }

@@ -2,37 +2,49 @@ package billing
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // body is the fields of a request's body, as JSON.
-type body map[string]json.RawMessage
+type body map[string]jsontext.Value
 
 // readBody reads the request's body, whose fields must be among known. An absent one
-// has none, and a field that is null counts as absent.
+// has none, and a field that is null counts as absent. What Content-Type calls it does
+// not matter: it is JSON.
 func readBody(q request, known ...string) (body, error) {
+	if coding := q.GetHeader("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		q.Header("Accept-Encoding", "identity")
+		return nil, faultf(http.StatusUnsupportedMediaType, "Content-Encoding: %s: want the body as it is, not compressed", quoted(coding))
+	}
+	tooLarge := faultf(http.StatusRequestEntityTooLarge, "the body is longer than %d KiB", maxBody>>10)
+	if q.Request.ContentLength > maxBody {
+		return nil, tooLarge
+	}
 	text, err := io.ReadAll(http.MaxBytesReader(q.Writer, q.Request.Body, maxBody))
 	var tooLong *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLong):
-		return nil, faultf(http.StatusRequestEntityTooLarge, "the body is longer than %d KiB", maxBody>>10)
+		return nil, tooLarge
 	case err != nil:
 		return nil, faultf(http.StatusBadRequest, "the body ended early: want a JSON object")
 	}
-	if text = bytes.TrimSpace(text); len(text) == 0 {
+	if text = bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff"))); len(text) == 0 {
 		return body{}, nil
 	}
-	fields := body{}
-	if text[0] != '{' || json.Unmarshal(text, &fields) != nil {
-		return nil, badField("body", text, "a JSON object with fields among "+strings.Join(known, ", "))
+	fields, err := readObject(text, "a JSON object with fields among "+strings.Join(known, ", "))
+	if err != nil {
+		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if !slices.Contains(known, name) {
@@ -45,12 +57,30 @@ func readBody(q request, known ...string) (body, error) {
 	return fields, nil
 }
 
-// quoted is a name that a client chose, for a message.
-func quoted(name string) string {
-	if len(name) > excerptBytes {
-		name = strings.ToValidUTF8(name[:excerptBytes], "") + "…"
+// readObject reads a JSON object, each of whose names stands in it once, and nothing
+// after it.
+func readObject(text []byte, want string) (body, error) {
+	fields := body{}
+	err := json.Unmarshal(text, &fields)
+	var syntax *jsontext.SyntacticError
+	switch {
+	case text[0] == '{' && err == nil:
+		return fields, nil
+	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntax):
+		return nil, faultf(http.StatusBadRequest, "%s: it is given twice: want each field once", quoted(syntax.JSONPointer.LastToken()))
 	}
-	return strconv.Quote(name)
+	return nil, badField("body", text, want)
+}
+
+// quoted is a name that a client chose, for a message.
+func quoted(name string) string { return strconv.Quote(shortened(name)) }
+
+// shortened is the begin of a text that a client chose.
+func shortened(text string) string {
+	if len(text) > excerptBytes {
+		text = strings.ToValidUTF8(text[:excerptBytes], "") + "…"
+	}
+	return text
 }
 
 // text reads a string; absent, it is otherwise.
@@ -98,6 +128,13 @@ func (b body) limit(name string, otherwise int) (int, error) {
 		}
 	}
 	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil && raw.Kind() == '0' { // 5.0 and 1e2 are whole numbers, too
+		var number float64
+		if number, err = strconv.ParseFloat(text, 64); err == nil && (number != math.Trunc(number) || number > math.MaxInt32) {
+			err = strconv.ErrRange
+		}
+		n = int64(number)
+	}
 	if err != nil || n < 0 {
 		return 0, badField(name, raw, wantLimit+", and at most 2147483647")
 	}

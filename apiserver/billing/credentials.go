@@ -83,14 +83,16 @@ func (a *API) authenticate(q request) error {
 	}
 	username, password, err := a.options.Credentials.read()
 	if err != nil {
-		a.log.Error("billing credentials cannot be read", "err", err)
+		a.refusals.count("unreadable", q, err)
 	}
 	set := username != "" && password != "" && err == nil
 	right := same(q.GetHeader("X-USERNAME"), username) & same(q.GetHeader("X-PASSWORD"), password)
 	if set && right == 1 {
 		return nil
 	}
-	a.attempts.refused(address, q.now)
+	if set { // else nobody can come in, and who has the right ones is not to wait for it
+		a.attempts.refused(address, q.now)
+	}
 	delay := time.NewTimer(a.options.RefusalDelay)
 	defer delay.Stop()
 	select {

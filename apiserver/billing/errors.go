@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
@@ -18,17 +17,31 @@ type fault struct {
 	Code    int           `json:"code"`
 	Message string        `json:"message"`
 	after   time.Duration // when to try again; 0 does not say
+	reason  string        // its class, for the metric and the log
 }
 
 func (f *fault) Error() string { return f.Message }
 
 func faultf(code int, format string, values ...any) *fault {
-	return &fault{Code: code, Message: fmt.Sprintf(format, values...)}
+	return &fault{Code: code, Message: fmt.Sprintf(format, values...), reason: reasons[code]}
 }
 
-func unavailable(format string, values ...any) *fault {
+// reasons are the classes of refusals that have a code of their own.
+var reasons = map[int]string{
+	http.StatusBadRequest:            "request",
+	http.StatusUnauthorized:          "credentials",
+	http.StatusNotFound:              "metric",
+	http.StatusMethodNotAllowed:      "method",
+	http.StatusRequestEntityTooLarge: "size",
+	http.StatusUnsupportedMediaType:  "encoding",
+	http.StatusTooManyRequests:       "attempts",
+	http.StatusInternalServerError:   "internal",
+}
+
+// unavailable is for what passes: busy, away or slow.
+func unavailable(reason, format string, values ...any) *fault {
 	f := faultf(http.StatusServiceUnavailable, format, values...)
-	f.after = 5 * time.Second
+	f.after, f.reason = 5*time.Second, reason
 	return f
 }
 
@@ -37,11 +50,7 @@ const excerptBytes = 120
 
 // badField says what is wrong with a field of the body, whose value is JSON.
 func badField(name string, value []byte, want string) *fault {
-	text := string(value)
-	if len(text) > excerptBytes {
-		text = strings.ToValidUTF8(text[:excerptBytes], "") + "…"
-	}
-	return faultf(http.StatusBadRequest, "%s: %s: want %s", name, text, want)
+	return faultf(http.StatusBadRequest, "%s: %s: want %s", name, shortened(string(value)), want)
 }
 
 var errTooSlow = errors.New("the metric database took too long")
@@ -54,9 +63,9 @@ func faultOf(err error) *fault {
 	case errors.As(err, &known):
 		return known
 	case errors.Is(err, metricdb.ErrUnavailable):
-		return unavailable("the metric database is away: try again")
+		return unavailable("away", "the metric database is away: try again")
 	case errors.Is(err, errTooSlow), errors.Is(err, context.DeadlineExceeded):
-		return unavailable("the metric database took too long: try again, or ask for a shorter interval")
+		return unavailable("slow", "the metric database took too long: try again, or ask for a shorter interval")
 	case errors.Is(err, metricdb.ErrInvalid):
 		return faultf(http.StatusBadRequest, "%v", err)
 	}
@@ -66,17 +75,16 @@ func faultOf(err error) *fault {
 // fail answers with an error. If part of an answer is out, it cuts the connection, so
 // that nobody takes the part for the whole.
 func (a *API) fail(q request, err error) {
-	if q.Request.Context().Err() != nil {
-		a.log.Debug("client is gone", "path", q.Request.URL.Path, "err", err)
-		return
-	}
 	f := faultOf(err)
-	if f.Code >= http.StatusInternalServerError {
-		a.log.Warn("billing request not answered", "path", q.Request.URL.Path, "code", f.Code, "err", err)
-	}
-	if q.Writer.Written() {
+	switch {
+	case q.Request.Context().Err() != nil:
+		a.refusals.count("gone", q, err)
+		return
+	case q.Writer.Written():
+		a.refusals.count("cut", q, err)
 		panic(http.ErrAbortHandler)
 	}
+	a.refusals.count(f.reason, q, err)
 	if f.after > 0 {
 		q.Header("Retry-After", strconv.Itoa(int((f.after+time.Second-1)/time.Second)))
 	}

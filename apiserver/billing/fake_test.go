@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/rollup"
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
@@ -24,6 +25,7 @@ type fakeSet struct {
 
 // fakeDB keeps everything in memory, and answers with the contract's own definitions.
 type fakeDB struct {
+	metricdb.DB // of which nothing but what is below is called
 	sets        []*fakeSet
 	records     []metricdb.Record
 	resolutions []metricdb.Resolution
@@ -33,8 +35,6 @@ type fakeDB struct {
 	mu    sync.Mutex
 	asked []metricdb.Query
 }
-
-var _ DB = (*fakeDB)(nil)
 
 func labels(pairs ...string) metricdb.Tags {
 	var all []metrics.Label
@@ -68,6 +68,24 @@ func (f *fakeDB) spans(from, to time.Time, every time.Duration) {
 	})
 }
 
+// closed says of each hour in [from, to) that its batches are there, one a minute, and
+// that it is closed with so many of them.
+func (f *fakeDB) closed(from, to time.Time, batches int64) {
+	field := func(name string, v int64) metricdb.Field { return metricdb.Field{Name: name, Value: metricdb.Int(v)} }
+	for hour := from; hour.Before(to); hour = hour.Add(time.Hour) {
+		for i := range 60 {
+			f.records = append(f.records, metricdb.Record{
+				Set: metricdb.BatchSet, Time: hour.Add(time.Duration(i) * time.Minute), Tags: labels("cluster_name", "default"),
+				Fields: []metricdb.Field{field("failed", 0), field("nodes", 1)},
+			})
+		}
+		f.records = append(f.records, metricdb.Record{
+			Set: rollup.HoursSet, Time: hour, Tags: labels("cluster_name", "default"),
+			Fields: []metricdb.Field{field("batches", batches), field("closed", 1), field("nodes", batches)},
+		})
+	}
+}
+
 func (f *fakeDB) see(q metricdb.Query) (metricdb.Query, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -96,11 +114,12 @@ func (f *fakeDB) Runs(_ context.Context, q metricdb.Query, tags ...string) iter.
 func (f *fakeDB) runs(q metricdb.Query, tags []string) (runs []metricdb.Run) {
 	keys := slices.Concat(metricdb.Identity(q.Metric, q.Level), tags)
 	slices.Sort(keys)
+	keys = slices.Compact(keys)
 	for _, s := range f.sets {
 		if s.metric != q.Metric || s.level != q.Level || !metricdb.All(q.Where, s.tags) {
 			continue
 		}
-		run := metricdb.Run{Tags: s.tags.Only(slices.Compact(keys)), Float: s.float}
+		run := metricdb.Run{Tags: s.tags.Only(keys), Float: s.float}
 		for i, at := range s.times {
 			if at >= q.From.UnixNano() && at < q.To.UnixNano() {
 				run.Times, run.Values = append(run.Times, at), append(run.Values, s.values[i])

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/rollup"
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
@@ -81,9 +82,6 @@ func (t *tally) add(g *metricdb.Group, expected int64) {
 	if less(t.group.Max, g.Max) {
 		t.group.Max = g.Max
 	}
-	if less(g.Min, t.group.Min) {
-		t.group.Min = g.Min
-	}
 	for _, step := range g.Steps {
 		i, found := slices.BinarySearchFunc(t.group.Steps, step.Every, func(s metricdb.Step, every time.Duration) int { return cmp.Compare(s.Every, every) })
 		if !found {
@@ -104,52 +102,29 @@ func less(v, w metricdb.Value) bool {
 
 // groups answers an aggregation.
 func (a *API) groups(ctx context.Context, q request, asked query) error {
-	resolutions, err := a.db.Resolutions(ctx, asked.cluster, asked.from, asked.to)
+	past, err := rollup.Open(ctx, a.db, asked.from, asked.to, asked.where()...)
 	if err != nil {
 		return err
 	}
-	promise := newPromise(resolutions, asked.from, asked.to, q.now)
-	rows, complete := map[rowKey]*tally{}, true
+	rows := map[rowKey]*tally{}
 	for _, source := range asked.sources() {
-		groups, covered, err := a.options.Answer(ctx, metricdb.Query{
-			Metric: asked.metric.Name, Level: source.level, From: asked.from, To: asked.to, Where: asked.where(),
-		}, metricdb.Grouping{By: asked.by(source.level), Increase: asked.metric.Type == metrics.Cumulative, Span: true})
+		groups, covered, err := past.Answer(ctx, asked.metric.Name, source.level,
+			metricdb.Grouping{By: asked.by(source.level), Increase: asked.metric.Type == metrics.Cumulative, SkipMin: true})
 		if err != nil {
 			return err
 		}
-		complete = complete && covered.Complete
-		if covered.Expected == nil {
-			if covered.Expected, err = a.expected(ctx, &promise, groups, asked.where()); err != nil {
-				return err
-			}
-		}
 		for i := range groups {
 			if key, ok := asked.key(&groups[i], source.says); ok {
-				put(rows, key, &groups[i], covered.Expected[i])
+				put(rows, key, &groups[i], covered.Each[i].Expected)
 			}
 		}
 	}
-	if complete {
-		complete, err = a.complete(ctx, resolutions, asked.from, asked.to, q.now)
-	}
+	whole, err := complete(ctx, past, asked.cluster, asked.to, q.now)
 	if err != nil {
 		return err
 	}
-	a.headers(q, asked.from, asked.to, resolutions, complete)
+	a.headers(q, asked.from, asked.to, of(asked.cluster, past.Resolutions()), whole)
 	return a.writeGroups(q, asked, rows)
-}
-
-// expected is how many samples each group should have.
-func (a *API) expected(ctx context.Context, p *promise, groups []metricdb.Group, where []metricdb.Match) ([]int64, error) {
-	lives, err := a.lives(ctx, p.from, p.to, where)
-	if err != nil {
-		return nil, err
-	}
-	expected := make([]int64, len(groups))
-	for i := range groups {
-		expected[i] = p.of(&groups[i], lives)
-	}
-	return expected, nil
 }
 
 func put(rows map[rowKey]*tally, key rowKey, g *metricdb.Group, expected int64) {
@@ -189,7 +164,7 @@ func (asked *query) groupColumns() []column {
 
 func (a *API) writeGroups(q request, asked query, rows map[rowKey]*tally) error {
 	columns := asked.groupColumns()
-	w := newWriter(q, columns)
+	w := newWriter(q, columns, nil)
 	unit, integralName, divisor := unitOf(asked.metric), "", int64(0)
 	integralName, divisor = integralUnit(asked.metric)
 	for _, key := range slices.SortedFunc(maps.Keys(rows), rowKey.compare) {

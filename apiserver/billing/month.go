@@ -18,11 +18,12 @@ type question struct {
 	label    string // of by label: its key
 	csv      bool
 	cluster  string
+	tariff   *Tariff // nil if there are no prices for the interval
 }
 
 const wantBy = `"namespace", "pod", "container" or "label:KEY"`
 
-func parseQuestion(q request) (asked question, err error) {
+func (a *API) parseQuestion(q request) (asked question, err error) {
 	fields, err := readBody(q, "month", "timezone", "by", "format", "cluster", beginField, endField)
 	if err != nil {
 		return asked, err
@@ -51,7 +52,11 @@ func parseQuestion(q request) (asked question, err error) {
 	if asked.cluster, err = fields.text("cluster", "", "the cluster_name of a cluster"); err != nil {
 		return asked, err
 	}
-	return asked, asked.readInterval(fields, q.now)
+	if err = asked.readInterval(fields, q.now); err != nil {
+		return asked, err
+	}
+	asked.tariff, err = a.options.Prices.tariff(asked.from, asked.to, asked.zone)
+	return asked, err
 }
 
 const wantZone = `the name of a time zone, such as "Europe/Zurich"; "UTC" by default`
@@ -102,17 +107,22 @@ func (asked *question) readMonth(fields body, now time.Time) error {
 	return nil
 }
 
-// monthBegin is the first second of a month in a zone, also where its first midnight is
-// left out or comes twice. A month ends where the next one begins.
+// monthBegin is the first second of a month in a zone. A month ends where the next one
+// begins.
 func monthBegin(year int, month time.Month, zone *time.Location) time.Time {
 	first := time.Date(year, month, 1, 0, 0, 0, 0, time.UTC)
-	year, month = first.Year(), first.Month()
+	return dayBegin(Date{first.Year(), first.Month(), 1}, zone)
+}
+
+// dayBegin is the first second of a day in a zone, also where its midnight is left out or
+// comes twice.
+func dayBegin(day Date, zone *time.Location) time.Time {
 	begun := func(t time.Time) bool {
 		here := t.In(zone)
-		return here.Year() > year || here.Year() == year && here.Month() >= month
+		return Date{here.Year(), here.Month(), here.Day()}.compare(day) >= 0
 	}
 	const around = 26 * 3600 // no zone is further from UTC
-	early := first.Unix() - around
+	early := time.Date(day.Year, day.Month, day.Day, 0, 0, 0, 0, time.UTC).Unix() - around
 	n := sort.Search(2*around, func(i int) bool { return begun(time.Unix(early+int64(i), 0)) })
 	return time.Unix(early+int64(n), 0).UTC()
 }

@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/rollup"
 )
 
 // pointTags are the tags of single samples, in the order of their columns.
@@ -24,18 +25,17 @@ func (asked *query) pointTags() []string {
 	return tags
 }
 
-// points answers with single samples, newest first. begun is called when the first one
-// is there.
-func (a *API) points(ctx context.Context, q request, asked query, begun func()) error {
-	resolutions, err := a.db.Resolutions(ctx, asked.cluster, asked.from, asked.to)
+// points answers with single samples, newest first.
+func (a *API) points(ctx context.Context, q request, asked query, patience *patience) error {
+	past, err := rollup.Open(ctx, a.db, asked.from, asked.to, asked.ofCluster()...)
 	if err != nil {
 		return err
 	}
-	complete, err := a.complete(ctx, resolutions, asked.from, asked.to, q.now)
+	whole, err := complete(ctx, past, asked.cluster, asked.to, q.now)
 	if err != nil {
 		return err
 	}
-	a.headers(q, asked.from, asked.to, resolutions, complete)
+	a.headers(q, asked.from, asked.to, of(asked.cluster, past.Resolutions()), whole)
 	next, stop := iter.Pull2(a.db.Points(ctx, metricdb.Query{
 		Metric: asked.metric.Name, Level: asked.level, From: asked.from, To: asked.to, Where: asked.where(),
 	}, asked.limit))
@@ -44,13 +44,12 @@ func (a *API) points(ctx context.Context, q request, asked query, begun func()) 
 	if err != nil {
 		return err
 	}
-	begun()
 	tags := asked.pointTags()
 	columns := []column{{"time", quote}, {"value", bare}, {"unit", quote}, {"level", quote}}
 	for _, tag := range tags {
 		columns = append(columns, column{tag, quote})
 	}
-	w := newWriter(q, columns)
+	w := newWriter(q, columns, patience)
 	unit, level := unitOf(asked.metric), levelName(asked.level)
 	cells := make([]string, 0, len(columns))
 	for ; ok; point, err, ok = next() {

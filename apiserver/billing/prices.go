@@ -1,17 +1,13 @@
 package billing
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
+	"net/http"
 	"os"
-	"regexp"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/shopspring/decimal"
-	"go.yaml.in/yaml/v3"
 )
 
 // Prices are what reports reckon with: (spec: billing, section 3). Decimals are those
@@ -19,39 +15,48 @@ import (
 // exact whatever their length, and a division says to how many digits.
 type Prices struct {
 	// Currency stands in reports.
-	Currency string `yaml:"currency"`
-	// Decimals is how many digits costs have after the point: 2 if it is not given.
-	Decimals *int `yaml:"decimals"`
+	Currency string
+	// Decimals is how many digits costs have after the point.
+	Decimals int
+	// Tariffs ascend in From; each holds until the next one begins.
+	Tariffs []Tariff
+}
+
+// Tariff is the prices from a date on.
+type Tariff struct {
+	// From is the first day, in the time zone of the report; the zero Date is since ever.
+	From Date
 	// Prices are by the name of a report's column, such as cpu_billed_core_hours.
-	Prices map[string]Price `yaml:"prices"`
+	Prices map[string]decimal.Decimal
 	// Rules go before Prices. For each column the first rule holds that fits the pod and
 	// names the column.
-	Rules []Rule `yaml:"rules"`
+	Rules []Rule
 }
 
 // Rule has prices for some pods: those to which all of its conditions apply.
 type Rule struct {
-	Clusters   []string          `yaml:"clusters"`   // one of them; any if empty
-	Namespaces []string          `yaml:"namespaces"` // one of them; any if empty
-	Labels     map[string]string `yaml:"labels"`     // all of them
-	Prices     map[string]Price  `yaml:"prices"`
+	Clusters   []string          // one of them; any if empty
+	Namespaces []string          // one of them; any if empty
+	Labels     map[string]string // all of them
+	Prices     map[string]decimal.Decimal
 }
 
-// Price is a decimal number. It never was a float: it is read from its text.
-type Price struct{ decimal.Decimal }
-
-var priceText = regexp.MustCompile(`^[0-9]{1,15}(\.[0-9]{1,15})?$`)
-
-// UnmarshalYAML reads the price from the scalar's text, quoted or not.
-func (p *Price) UnmarshalYAML(node *yaml.Node) (err error) {
-	if node.Kind != yaml.ScalarNode || !priceText.MatchString(node.Value) {
-		return fmt.Errorf("line %d: %q: want a price from 0 on, with a point, such as 0.035", node.Line, node.Value)
-	}
-	p.Decimal, err = decimal.NewFromString(node.Value)
-	return err
+// Date is a day of the calendar.
+type Date struct {
+	Year  int
+	Month time.Month
+	Day   int
 }
 
-// ReadPrices reads a file of prices, YAML.
+// String is the date as "2006-01-02".
+func (d Date) String() string { return fmt.Sprintf("%04d-%02d-%02d", d.Year, d.Month, d.Day) }
+
+// compare orders dates.
+func (d Date) compare(e Date) int {
+	return slices.Compare([]int{d.Year, int(d.Month), d.Day}, []int{e.Year, int(e.Month), e.Day})
+}
+
+// ReadPrices reads a file of prices, YAML; see ParsePrices.
 func ReadPrices(file string) (*Prices, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -64,65 +69,40 @@ func ReadPrices(file string) (*Prices, error) {
 	return prices, nil
 }
 
-// ParsePrices reads prices from YAML.
-func ParsePrices(text []byte) (*Prices, error) {
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	decoder.KnownFields(true)
-	p := &Prices{}
-	if err := decoder.Decode(p); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+// tariff is the one that holds in all of [from, to); nil if there are no prices, or none
+// yet. It fails if another one begins in between: costs of a day that two tariffs share
+// would be a guess.
+func (p *Prices) tariff(from, to time.Time, zone *time.Location) (holds *Tariff, err error) {
+	if p == nil {
+		return nil, nil
 	}
-	if err := decoder.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is a second document: want one")
-	}
-	if p.Decimals == nil {
-		two := 2
-		p.Decimals = &two
-	}
-	return p, p.validate()
-}
-
-// validate returns all faults, joined.
-func (p *Prices) validate() error {
-	var faults []error
-	if *p.Decimals < 0 || *p.Decimals > 9 {
-		faults = append(faults, fmt.Errorf("decimals: %d: want 0 to 9", *p.Decimals))
-	}
-	if strings.TrimSpace(p.Currency) == "" || len(p.Currency) > 16 {
-		faults = append(faults, fmt.Errorf("currency: %q: want one, such as CHF", p.Currency))
-	}
-	check := func(where string, prices map[string]Price) {
-		if len(prices) == 0 {
-			faults = append(faults, fmt.Errorf("%sprices: there are none", where))
+	for i := range p.Tariffs {
+		t := &p.Tariffs[i]
+		begin := time.Time{}
+		if t.From != (Date{}) {
+			begin = dayBegin(t.From, zone)
 		}
-		for name := range prices {
-			if !slices.Contains(amountNames(), name) {
-				faults = append(faults, fmt.Errorf("%sprices: %q: want one of %s", where, name, strings.Join(amountNames(), ", ")))
-			}
+		switch {
+		case !begin.After(from):
+			holds = t
+		case begin.Before(to):
+			at := begin.In(zone).Format(time.RFC3339)
+			return nil, faultf(http.StatusBadRequest, "the prices change on %v, within [%s, %s): ask for two reports, with %s and %s, one until %s and one from there on",
+				t.From, rfc3339(from), rfc3339(to), beginField, endField, at)
 		}
 	}
-	if len(p.Rules) == 0 || p.Prices != nil {
-		check("", p.Prices)
-	}
-	for i, rule := range p.Rules {
-		where := fmt.Sprintf("rule %d: ", i+1)
-		check(where, rule.Prices)
-		if len(rule.Clusters)+len(rule.Namespaces)+len(rule.Labels) == 0 {
-			faults = append(faults, fmt.Errorf("%swant clusters, namespaces or labels that it is for; prices for all stand in prices", where))
-		}
-	}
-	return errors.Join(faults...)
+	return holds, nil
 }
 
 // of is the price of a column for a pod; 0 if there is none.
-func (p *Prices) of(m amount, cluster, namespace string, labels map[string]string) decimal.Decimal {
+func (t *Tariff) of(m amount, cluster, namespace string, labels map[string]string) decimal.Decimal {
 	name := m.String()
-	for i := range p.Rules {
-		if price, ok := p.Rules[i].Prices[name]; ok && p.Rules[i].fits(cluster, namespace, labels) {
-			return price.Decimal
+	for i := range t.Rules {
+		if price, ok := t.Rules[i].Prices[name]; ok && t.Rules[i].fits(cluster, namespace, labels) {
+			return price
 		}
 	}
-	return p.Prices[name].Decimal
+	return t.Prices[name]
 }
 
 func (r *Rule) fits(cluster, namespace string, labels map[string]string) bool {
@@ -142,10 +122,10 @@ func (r *Rule) fits(cluster, namespace string, labels map[string]string) bool {
 const costDigits = 18
 
 // cost is what a pod's amounts come to.
-func (p *Prices) cost(all *amounts, cluster, namespace string, labels map[string]string) decimal.Decimal {
+func (t *Tariff) cost(all *amounts, cluster, namespace string, labels map[string]string) decimal.Decimal {
 	total := decimal.Zero
 	for m := range numAmounts {
-		price := p.of(m, cluster, namespace, labels)
+		price := t.of(m, cluster, namespace, labels)
 		if price.IsZero() || all[m].Sign() == 0 {
 			continue
 		}

@@ -46,8 +46,12 @@ func (a *API) metric(q request, path string) error {
 	if err != nil {
 		return err
 	}
-	ctx, begun, cancel := within(q.Request.Context(), a.options.Timeout)
-	defer cancel()
+	if !a.running.TryAcquire(1) {
+		return unavailable("busy", "%d questions are being answered already: try again", a.options.Parallel)
+	}
+	defer a.running.Release(1)
+	ctx, patience := within(q.Request.Context(), a.options.Timeout)
+	defer patience.end()
 	extendDeadline(q, a.options.Timeout)
 	if err := a.known(ctx, asked, path); err != nil {
 		return causeOf(ctx, err)
@@ -55,7 +59,7 @@ func (a *API) metric(q request, path string) error {
 	if asked.agg != "" {
 		err = a.groups(ctx, q, asked)
 	} else {
-		err = a.points(ctx, q, asked, begun)
+		err = a.points(ctx, q, asked, patience)
 	}
 	return causeOf(ctx, err)
 }
@@ -72,21 +76,6 @@ func (a *API) known(ctx context.Context, asked query, path string) error {
 	names, err := a.db.Metrics(ctx, metricdb.Query{Level: metrics.Pod, From: asked.from, To: asked.to})
 	if err == nil && !slices.Contains(names, asked.metric.Name) {
 		err = unknownMetric(path)
-	}
-	return err
-}
-
-// within is ctx with an end after timeout, unless begun is called before.
-func within(ctx context.Context, timeout time.Duration) (timed context.Context, begun, cancel func()) {
-	timed, stop := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(timeout, func() { stop(errTooSlow) })
-	return timed, func() { timer.Stop() }, func() { timer.Stop(); stop(nil) }
-}
-
-// causeOf is err, or why ctx ended.
-func causeOf(ctx context.Context, err error) error {
-	if err != nil && context.Cause(ctx) == errTooSlow { //nolint:errorlint // it is stored bare
-		return errTooSlow
 	}
 	return err
 }
@@ -155,10 +144,8 @@ func (asked *query) readLevel(fields body) error {
 }
 
 // where are the conditions on samples.
-func (asked *query) where() (where []metricdb.Match) {
-	if asked.cluster != "" {
-		where = append(where, metricdb.Is(metricdb.TagCluster, asked.cluster))
-	}
+func (asked *query) where() []metricdb.Match {
+	where := asked.ofCluster()
 	switch {
 	case asked.agg == podByNamespace, asked.agg == "" && asked.level != metrics.Node && asked.level != metrics.Cluster:
 		where = append(where, metricdb.Is(metricdb.TagNamespace, asked.namespace))
@@ -166,4 +153,14 @@ func (asked *query) where() (where []metricdb.Match) {
 		where = append(where, metricdb.IsNot(metricdb.TagNamespace, asked.exclude...))
 	}
 	return where
+}
+
+// ofCluster is the condition on clusters alone.
+func (asked *query) ofCluster() []metricdb.Match { return onlyOf(asked.cluster) }
+
+func onlyOf(cluster string) []metricdb.Match {
+	if cluster == "" {
+		return nil
+	}
+	return []metricdb.Match{metricdb.Is(metricdb.TagCluster, cluster)}
 }

@@ -2,6 +2,7 @@ package billing
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -9,25 +10,31 @@ import (
 
 // report answers what an interval came to.
 func (a *API) report(q request) error {
-	asked, err := parseQuestion(q)
+	asked, err := a.parseQuestion(q)
 	if err != nil {
 		return err
 	}
-	ctx, _, cancel := within(q.Request.Context(), a.options.ReportTimeout)
-	defer cancel()
+	release, err := a.turn(q)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx, patience := within(q.Request.Context(), a.options.ReportTimeout)
+	defer patience.end()
 	extendDeadline(q, a.options.ReportTimeout)
 	b, err := a.gather(ctx, asked, q.now)
 	if err != nil {
 		return causeOf(ctx, err)
 	}
 	a.headers(q, asked.from, asked.to, b.resolutions, b.complete)
-	p := page{books: b, prices: a.options.Prices, lines: b.lines(), resolution: q.Writer.Header().Get("Krm-Resolution")}
+	p := page{books: b, lines: b.lines(), resolution: q.Writer.Header().Get("Krm-Resolution")}
 	decimals := 0
-	if p.prices != nil {
-		decimals = *p.prices.Decimals
+	if asked.tariff != nil {
+		p.prices = a.options.Prices
+		decimals = p.prices.Decimals
 	}
 	p.subtotal, p.total = b.round(p.lines, decimals)
-	to := bufio.NewWriterSize(patient{q}, pieceBytes)
+	to := bufio.NewWriterSize(pieces{q: q}, pieceBytes)
 	if asked.csv {
 		begin(q, mediaCSV+"; charset=utf-8; header=present")
 		err = p.writeCSV(to)
@@ -44,10 +51,28 @@ func (a *API) report(q request) error {
 	return nil
 }
 
+// turn waits until a report may be made; release must be called after it.
+func (a *API) turn(q request) (release func(), err error) {
+	busy := func() error {
+		return unavailable("busy", "%d reports are being made already: try again", a.options.Reports)
+	}
+	if !a.queue.TryAcquire(1) {
+		return nil, busy()
+	}
+	extendDeadline(q, a.options.ReportWait)
+	ctx, cancel := context.WithTimeout(q.Request.Context(), a.options.ReportWait)
+	defer cancel()
+	if a.reports.Acquire(ctx, 1) != nil {
+		a.queue.Release(1)
+		return nil, busy()
+	}
+	return func() { a.reports.Release(1); a.queue.Release(1) }, nil
+}
+
 // page is a report, ready to be written.
 type page struct {
 	*books
-	prices          *Prices
+	prices          *Prices // nil if there are no costs
 	resolution      string
 	lines           []*line
 	subtotal, total *line
@@ -97,7 +122,7 @@ func (p *page) cells(l *line) []string {
 	}
 	cells = append(cells, number(l.samples), number(l.expected), coverage(l.samples, l.expected), number(l.estimated))
 	if p.prices != nil {
-		cells = append(cells, fixed(l.paid, *p.prices.Decimals), p.prices.Currency)
+		cells = append(cells, fixed(l.paid, p.prices.Decimals), p.prices.Currency)
 	}
 	return cells
 }

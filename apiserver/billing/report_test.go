@@ -15,7 +15,7 @@ import (
 	"github.com/shopspring/decimal"
 	"pgregory.net/rapid"
 
-	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/lifetime"
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
@@ -234,16 +234,11 @@ func TestDSTMonthHasItsHours(t *testing.T) {
 
 // life writes what the event log knows of a pod.
 func (f *fakeDB) life(namespace, pod, uid string, begin, end time.Time, cpu, memory int64) {
-	f.records = append(f.records, metricdb.Record{
-		Set: podSet, Time: begin, Tags: labels("cluster_name", "default", "namespace_name", namespace, "pod_name", pod, "pod_id", uid, "labels", "app:"+pod),
-		Fields: []metricdb.Field{
-			{Name: fieldCPU, Value: metricdb.Int(cpu)},
-			{Name: "created", Value: metricdb.Int(begin.UnixMilli())},
-			{Name: fieldDeleted, Value: metricdb.Int(end.UnixMilli())},
-			{Name: fieldMemory, Value: metricdb.Int(memory)},
-			{Name: fieldScheduled, Value: metricdb.Int(begin.UnixMilli())},
-		},
-	})
+	l := lifetime.Life{
+		Tags:    lifetime.Tags("default", namespace, pod, uid, "n1", "app:"+pod),
+		Created: begin, Scheduled: begin, Deleted: end, CPU: cpu, Memory: memory,
+	}
+	f.records = append(f.records, l.Records()...)
 }
 
 func TestPodsThatNoScrapeSaw(t *testing.T) {
@@ -254,7 +249,7 @@ func TestPodsThatNoScrapeSaw(t *testing.T) {
 	db.life("c", "job", "j3", t0.Add(-time.Hour), t0.Add(-time.Second), 1000, 1<<30)                     // before it
 	db.life("b", "web", "u4", t0.Add(-90*time.Second), t0.Add(time.Hour+time.Minute), 100, 1<<30)        // sampled
 	db.life("a", "web", "u1", t0.Add(10*time.Second), t0.Add(29*time.Minute+40*time.Second), 100, 1<<30) // sampled: 1770 s
-	db.life("a", "web", "u2", t0.Add(29*time.Minute+50*time.Second), t0.Add(2*time.Hour), 77, 1<<30)     // its CPU request was changed
+	db.life("a", "web", "u2", t0.Add(29*time.Minute+50*time.Second), t0.Add(2*time.Hour), 77, 1<<30)     // the event log knows requests better than samples
 	lines := reportOf(t, handler(db, Options{Prices: pricesOf(t, testPrices)}), `{"by":"pod",`+hourBody+`}`)
 	f := func(key string, want ...string) {
 		t.Helper()
@@ -267,8 +262,8 @@ func TestPodsThatNoScrapeSaw(t *testing.T) {
 	f("pods c job j1", "0.010000", "0.010000", "0.010000", "0.020000", "0.010000", "1", "0")
 	f("pods c job j2", "0.005000", "0.005000", "0.005000", "0.005000", "0.005000", "1", "0")
 	f("pods b web u4", "1.002000", "0.100000", "1.002000", "1.000000", "1.000000", "0", "120")
-	f("pods a web u1", "0.101000", "0.049167", "0.100167", "0.991666", "0.491666", "0", "60") // rounded so that lines add up
-	f("pods a web u2", "0.201000", "0.050000", "0.201000", "1.002778", "0.502778", "0", "60")
+	f("pods a web u1", "0.101000", "0.049167", "0.101000", "1.000000", "0.491666", "0", "60") // never billed less than used; rounded so that lines add up
+	f("pods a web u2", "0.201000", "0.038714", "0.201000", "1.002778", "0.502778", "0", "60")
 	if _, ok := lines["pods c job j3"]; ok {
 		t.Error("a pod is billed that did not live in the interval")
 	}
@@ -359,33 +354,5 @@ func addUp(t *rapid.T, by string, rows [][]string, totals map[string]string) {
 				total = total.Add(value)
 			}
 		}
-	}
-}
-
-func TestPricesFaults(t *testing.T) {
-	f := func(text string, says ...string) {
-		t.Helper()
-		_, err := ParsePrices([]byte(text))
-		for _, part := range says {
-			if err == nil || !strings.Contains(err.Error(), part) {
-				t.Errorf("%s: %v, want %s", text, err, part)
-			}
-		}
-	}
-	f("", "currency", "prices")
-	f("currency: CHF\nprices: {cpu: 1}", `"cpu"`, "cpu_billed_core_hours")
-	f("currency: CHF\nprices: {pod_hours: -1}", "-1", "line 2")
-	f("currency: CHF\nprices: {pod_hours: 1e9}", "1e9")
-	f("currency: CHF\nprices: {pod_hours: .inf}", "inf")
-	f("currency: CHF\nprices: {pod_hours: [1]}", "price")
-	f("currency: CHF\nprices: {pod_hours: 1, pod_hours: 2}", "already")
-	f("currency: CHF\ndecimals: 12\nprices: {pod_hours: 1}", "decimals")
-	f("currency: CHF\nprice: {pod_hours: 1}", "price")
-	f("currency: CHF\nrules: [{prices: {pod_hours: 1}}]", "rule 1", "namespaces")
-	f("currency: CHF\nrules: [{namespaces: [a]}]", "rule 1", "there are none")
-	f("currency: CHF\nprices: {pod_hours: 1}\n---\na: 1", "second document")
-	p := pricesOf(t, "currency: EUR\nprices: {pod_hours: 0.123456789012345}")
-	if got := p.of(podTime, "", "x", nil).String(); got != "0.123456789012345" { // a float would have lost digits
-		t.Error(got)
 	}
 }

@@ -64,6 +64,13 @@ func TestRequests(t *testing.T) {
 	f(`{"limit":true}`, bad, `limit: true`)
 	f(`{"limit":[1]}`, bad, `limit: [1]`)
 	f(`{"limit":99999999999999999999}`, bad, `limit`)
+	f(`{"limit":1e400}`, bad, `limit`)
+	f(`{"limit":5.0}`, ok)
+	f(`{"limit":1e2}`, ok)
+	f(`{"limit":1e10}`, bad, `limit: 1e10`)
+	f(`{"limit":"1e2"}`, bad, `limit`)
+	f(`{"limit":2147483648}`, bad, `2147483647`)
+	f(`{"limit":{"limit":1}}`, bad, `limit`)
 	f(`{"agg":"sum"}`, ok)
 	f(`{"agg":""}`, ok)
 	f(`{"agg":3}`, bad, `agg: 3`, `pod-by-namespace`)
@@ -307,7 +314,9 @@ func TestTooSlowIs503(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
-	h := handler(small(), Options{})
+	db := small()
+	db.closed(begun(), begun().Add(time.Hour), 60)
+	h := handler(db, Options{})
 	f := func(body, interval, complete string) {
 		t.Helper()
 		w := send(h, post("/api/cpu/usage_rate", body))
@@ -322,4 +331,9 @@ func TestHeaders(t *testing.T) {
 	}
 	f(`{"timeBeginInterval":"2024-02-01","timeEndInterval":"2024-02-01 02:00:00"}`, "[2024-02-01T00:00:00Z, 2024-02-01T02:00:00Z)", "false")
 	f(`{"timeBeginInterval":"2024-02-01","timeEndInterval":"2199-01-01"}`, "[2024-02-01T00:00:00Z, 2199-01-01T00:00:00Z)", "false")
+	late := small()
+	late.closed(begun(), begun().Add(time.Hour), 59) // a batch came after the hour was closed
+	h = handler(late, Options{})
+	f(`{`+hourBody+`}`, hour, "false")
+	f(`{`+hourBody+`,"agg":"all-pod"}`, hour, "false")
 }

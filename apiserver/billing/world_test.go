@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
@@ -20,7 +21,7 @@ const (
 )
 
 // handler serves an API as the server does.
-func handler(db DB, options Options) http.Handler {
+func handler(db metricdb.DB, options Options) http.Handler {
 	gin.SetMode(gin.TestMode)
 	if options.Credentials == (Credentials{}) {
 		options.Credentials = Credentials{Username: user, Password: password}

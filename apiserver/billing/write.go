@@ -26,11 +26,20 @@ func extendDeadline(q request, more time.Duration) {
 	_ = http.NewResponseController(q.Writer).SetWriteDeadline(time.Now().Add(more + writeTimeout))
 }
 
-// patient moves the connection's deadline on with each piece.
-type patient struct{ q request }
+// pieces moves the connection's deadline on with each piece of an answer. The
+// database's time does not run while the client takes one.
+type pieces struct {
+	q        request
+	patience *patience // nil if the database has told everything
+}
 
-func (p patient) Write(b []byte) (int, error) {
+func (p pieces) Write(b []byte) (int, error) {
 	extendDeadline(p.q, 0)
+	if p.patience == nil {
+		return p.q.Writer.Write(b)
+	}
+	p.patience.pause()
+	defer p.patience.resume()
 	return p.q.Writer.Write(b)
 }
 
@@ -65,8 +74,8 @@ type writer struct {
 	rows    int
 }
 
-func newWriter(q request, columns []column) *writer {
-	w := &writer{columns: columns, to: bufio.NewWriterSize(patient{q}, pieceBytes)}
+func newWriter(q request, columns []column, patience *patience) *writer {
+	w := &writer{columns: columns, to: bufio.NewWriterSize(pieces{q, patience}, pieceBytes)}
 	media := mediaJSON
 	if wantsCSV(q) {
 		media = mediaCSV + "; charset=utf-8; header=present"

@@ -115,6 +115,7 @@ func (a *archive) Metrics(_ context.Context, q metricdb.Query) (names []string, 
 type pastSite struct {
 	t       *testing.T
 	archive *archive
+	history History // instead of the archive
 	asked   []kubeapi.Access
 }
 
@@ -144,7 +145,11 @@ func (s *pastSite) do(method, path string) *httptest.ResponseRecorder {
 		s.asked = append(s.asked, access)
 		return nil
 	}}, slog.New(slog.DiscardHandler))
-	h := NewHistorical(api, s.archive)
+	var from History = s.archive
+	if s.history != nil {
+		from = s.history
+	}
+	h := NewHistorical(api, from)
 	h.now = func() time.Time { return noon.Add(time.Hour) }
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()

@@ -20,6 +20,7 @@ type apiserverFlags struct {
 	kube      kube.Flags
 	apiserver apiserver.Config
 	past      metricdb.Config
+	separator string
 }
 
 func (f *apiserverFlags) register(fs *pflag.FlagSet) {
@@ -28,10 +29,14 @@ func (f *apiserverFlags) register(fs *pflag.FlagSet) {
 	f.kube.RegisterFlags(fs)
 	f.apiserver.RegisterFlags(fs)
 	f.past.RegisterFlags(fs)
+	fs.StringVar(&f.separator, "label-separator", ",", "text between labels in the metric database, as the collector's --label-separator")
 }
 
 func (f *apiserverFlags) validate() error {
-	return errors.Join(f.process.validate(), f.redis.Validate(), f.apiserver.Validate(f.process.Listen), f.past.Validate())
+	if err := f.process.validate(); err != nil {
+		return err // an address that is none cannot be judged
+	}
+	return errors.Join(f.redis.Validate(), f.apiserver.Validate(f.process.Listen), f.past.Validate(), checkShared(f.past))
 }
 
 func newAPIServerCommand() *cobra.Command {
@@ -68,7 +73,7 @@ func runAPIServer(ctx context.Context, flags apiserverFlags) (err error) {
 	if err != nil {
 		return ended(ctx, err)
 	}
-	defer func() { err = errors.Join(ended(ctx, err), p.redis.Close()) }()
+	defer func() { err = p.close(ended(ctx, err)) }()
 	var up upstream
 	if flags.apiserver.NeedsKubernetes() {
 		source, config, err := connectKube(kubeFlags{Flags: flags.kube}, p)
@@ -77,15 +82,15 @@ func runAPIServer(ctx context.Context, flags apiserverFlags) (err error) {
 		}
 		up = upstream{source, config}
 	}
-	past, err := openMetricDB(flags.past, p)
+	db, err := openMetricDB(flags.past, "", p)
 	if err != nil {
 		return err
 	}
-	if past != nil {
-		defer func() { err = errors.Join(err, past.Close()) }()
+	if db != nil {
+		defer func() { err = errors.Join(err, db.Close()) }()
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	if _, err := serveAPI(ctx, g, flags.process.Listen, flags.apiserver, up, past, p); err != nil {
+	if _, err := serveAPI(ctx, g, flags.process.Listen, flags.apiserver, up, past{db: db, separator: flags.separator}, p); err != nil {
 		return err
 	}
 	return g.Wait()

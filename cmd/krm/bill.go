@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 // billFlags are what krm bill is asked, and as whom.
 type billFlags struct {
 	options      client.ReportOptions
+	begin, end   string
 	output       string
 	usernameFile string
 	passwordFile string
@@ -34,17 +34,26 @@ func newBillCommand() *cobra.Command {
 requested and billed (the greater of both, sample by sample), what else was used, how
 much of it was measured (COVERAGE), and what it costs if the server has prices.
 
-The lines "system" and "idle" are what the nodes used beside their pods, and what was
-left of them. All lines add up to the total.
+(system) and (idle) are what the nodes used beside their pods, and what was left of
+them; (claims) is storage that no pod can be named for. SUBTOTAL is all but (system) and
+(idle); TOTAL is all lines. The table is rounded and leaves out what nobody used; csv
+and json have all columns and digits, in which lines add up exactly. A month that is
+over gives the same bytes each time.
 
 The credentials are the server's API_USERNAME and API_PASSWORD: here, too, from the
-environment or from files.`,
-		Example: `  krm bill --month 2026-10 --by namespace
+environment or from files, never from flags. The exit code is 0 if there is a report, 2
+if the call is wrong, and otherwise 1.`,
+		Example: `  export API_USERNAME=billing API_PASSWORD="$(cat password)"
+  krm bill                                      # the last whole month, by namespace
   krm bill --month 2026-10 --timezone Europe/Zurich --by label:team -o csv > bill.csv
+  krm bill --begin 2026-10-01 --end 2026-10-15  # until the prices change
   krm bill --by pod -o json | jq '.lines[] | select(.coverage < 0.99)'`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flags.validate(); err != nil {
+				return err
+			}
 			krm, err := server.connect(0)
 			if err != nil {
 				return err
@@ -59,6 +68,8 @@ environment or from files.`,
 	}
 	flags.register(cmd)
 	server.register(cmd.Flags())
+	timeout := cmd.Flags().Lookup("timeout") // a report may wait for others, and take a while
+	server.Timeout, timeout.DefValue = 3*time.Minute, "3m0s"
 	return cmd
 }
 
@@ -66,7 +77,9 @@ func (f *billFlags) register(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	f.output = "table"
 	fs.Var(checkedFlag{&f.options.Month, "YYYY-MM", checkMonth}, "month", "month to report on; by default the last whole one")
-	fs.StringVar(&f.options.Timezone, "timezone", "", "time `ZONE` that the month is in, such as Europe/Zurich; by default UTC")
+	fs.StringVar(&f.begin, "begin", "", "instead of a month: first `TIME` to report on, as 2026-10-01, \"2026-10-01 12:00:00\" or RFC 3339")
+	fs.StringVar(&f.end, "end", "", "first `TIME` that is not reported on any more")
+	fs.StringVar(&f.options.Timezone, "timezone", "", "time `ZONE` that the month or the dates are in, such as Europe/Zurich; by default UTC")
 	f.options.By = "namespace"
 	fs.Var(checkedFlag{&f.options.By, "GROUP", checkBy}, "by", "what lines are of: namespace, pod, container or label:KEY")
 	fs.StringVar(&f.options.Cluster, "cluster", "", "`NAME` of the only cluster to report on; by default all")
@@ -75,6 +88,44 @@ func (f *billFlags) register(cmd *cobra.Command) {
 	fs.VarP(checkedFlag{&f.output, "table|csv|json", oneOf("table", "csv", "json")}, "output", "o", "how to print")
 	completeFlag(cmd, "output", []string{"table", "csv", "json"})
 	completeFlag(cmd, "by", []string{"namespace", "pod", "container", "label:"})
+}
+
+// validate reads the bounds, which are in the time zone that is given.
+func (f *billFlags) validate() error {
+	zone, err := time.LoadLocation(f.options.Timezone)
+	if err != nil || f.options.Timezone == "Local" {
+		return usagef("--timezone=%s: want the name of a time zone, such as Europe/Zurich", f.options.Timezone)
+	}
+	switch {
+	case (f.begin == "") != (f.end == ""):
+		return usagef("--begin, --end: one of them is given: want both, or --month")
+	case f.begin != "" && f.options.Month != "":
+		return usagef("--month=%s: want either a month, or --begin and --end", f.options.Month)
+	}
+	for _, bound := range []struct {
+		flag, text string
+		to         *time.Time
+	}{{"begin", f.begin, &f.options.Begin}, {"end", f.end, &f.options.End}} {
+		if *bound.to, err = parseBound(bound.text, zone); err != nil {
+			return usagef("--%s=%s: want a time such as 2026-10-01, \"2026-10-01 12:00:00\" or 2026-10-01T12:00:00+02:00", bound.flag, bound.text)
+		}
+	}
+	if f.begin != "" && !f.options.Begin.Before(f.options.End) {
+		return usagef("--begin=%s, --end=%s: want a begin before the end", f.begin, f.end)
+	}
+	return nil
+}
+
+func parseBound(text string, zone *time.Location) (t time.Time, err error) {
+	if text == "" {
+		return t, nil
+	}
+	for _, layout := range []string{time.DateOnly, time.DateTime, time.RFC3339} {
+		if t, err = time.ParseInLocation(layout, text, zone); err == nil {
+			return t, nil
+		}
+	}
+	return t, err
 }
 
 func checkMonth(text string) error {
@@ -130,100 +181,17 @@ func bill(ctx context.Context, api client.Billing, flags billFlags, w io.Writer)
 
 // explainBill adds what a person can do.
 func explainBill(err error) error {
-	if apierrors.IsUnauthorized(err) {
+	switch {
+	case apierrors.IsUnauthorized(err):
 		return fmt.Errorf("%w: the server compares them with its own API_USERNAME and API_PASSWORD; where it has none it refuses everybody", err)
+	case apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err):
+		return fmt.Errorf("%w: does the server have a metric database? start it with --data-dir (krm standalone) or --metric-db", err)
+	case apierrors.IsTooManyRequests(err):
+		return fmt.Errorf("%w: this address was refused too often; wait a minute, then check the credentials", err)
+	case apierrors.IsServiceUnavailable(err):
+		return fmt.Errorf("%w (krm status tells how the server is)", err)
+	case apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "timeBeginInterval"):
+		return fmt.Errorf("%w (here they are --begin and --end)", err)
 	}
 	return err
-}
-
-// printReport writes the lines as a table, and below it how far they may be trusted.
-func printReport(w io.Writer, report *client.Report) error {
-	table := newTableWriter(w)
-	heads := []string{"KIND"}
-	label, ofLabel := strings.CutPrefix(report.By, "label:")
-	switch {
-	case ofLabel:
-		heads = append(heads, strings.ToUpper(label))
-	case report.By == "namespace":
-		heads = append(heads, "NAMESPACE")
-	case report.By == "pod":
-		heads = append(heads, "NAMESPACE", "POD")
-	default:
-		heads = append(heads, "NAMESPACE", "POD", "CONTAINER")
-	}
-	names := len(heads)
-	heads = append(heads, "CPU-USED", "CPU-REQ", "CPU-BILLED", "MEM-USED", "MEM-REQ", "MEM-BILLED", "GPU", "STORAGE", "NET-IN", "NET-OUT", "POD-H", "COVERAGE")
-	if report.Currency != "" {
-		heads = append(heads, "COST")
-	}
-	fmt.Fprintln(table, strings.Join(heads, "\t"))
-	for _, line := range append(report.Lines, report.Subtotal, report.Total) {
-		cells := []string{line.Kind}
-		if ofLabel {
-			cells = append(cells, orDash(cellText(line.Label)))
-		} else {
-			cells = append(cells, orDash(line.Namespace), orDash(line.Pod), orDash(line.Container))[:names]
-		}
-		fmt.Fprintln(table, strings.Join(append(cells, amountCells(report, line)...), "\t"))
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprint(w, remarksOf(report))
-	return err
-}
-
-func amountCells(report *client.Report, line client.ReportLine) []string {
-	cells := make([]string, 0, 13)
-	for _, number := range []json.Number{
-		line.CPUUsed, line.CPURequested, line.CPUBilled, line.MemoryUsed, line.MemoryRequested, line.MemoryBilled, line.GPUHours,
-	} {
-		cells = append(cells, hundredths(number))
-	}
-	cells = append(cells, hundredths(line.EphemeralUsed, line.Claims), hundredths(line.NetworkIn), hundredths(line.NetworkOut), hundredths(line.PodHours), coverageText(line))
-	if report.Currency != "" {
-		cells = append(cells, line.Cost.String())
-	}
-	return cells
-}
-
-// hundredths is the sum of numbers with two digits: the table is to look at; csv and
-// json have all of them.
-func hundredths(numbers ...json.Number) string {
-	sum := 0.0
-	for _, number := range numbers {
-		f, err := number.Float64()
-		if err != nil {
-			return orDash(number.String())
-		}
-		sum += f
-	}
-	return fmt.Sprintf("%.2f", sum)
-}
-
-// coverageText is never 100 % unless nothing is missing.
-func coverageText(line client.ReportLine) string {
-	switch {
-	case line.Expected == 0:
-		return "-"
-	case line.Samples == line.Expected:
-		return "100%"
-	}
-	return fmt.Sprintf("%.2f%%", min(line.Coverage*100, 99.99))
-}
-
-func remarksOf(report *client.Report) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "\n[%s, %s), sampled every %s. CPU in core-hours, memory and storage in GiB-hours, network in GiB.\n",
-		report.Begin.Format(time.RFC3339), report.End.Format(time.RFC3339), report.Resolution)
-	if report.Currency != "" {
-		fmt.Fprintf(&b, "Costs in %s.\n", report.Currency)
-	}
-	if !report.Complete {
-		fmt.Fprintln(&b, "NOT COMPLETE: the interval is still open, or data is late; figures may change.")
-	}
-	if n := report.Total.Estimated; n > 0 {
-		fmt.Fprintf(&b, "%d pods lived between two samples: they are taken to have used what they requested.\n", n)
-	}
-	return b.String()
 }

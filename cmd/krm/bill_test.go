@@ -66,12 +66,17 @@ func TestBill(t *testing.T) {
 	f(billReport, "-o", "json", "--password-file", file)
 	t.Setenv("API_PASSWORD", "secret")
 	f("kind,cost\npods,1\n", "-o", "csv")
-	f(`KIND       NAMESPACE   CPU-USED   CPU-REQ   CPU-BILLED   MEM-USED   MEM-REQ   MEM-BILLED   GPU    STORAGE   NET-IN   NET-OUT   POD-H    COVERAGE   COST
-pods       shop        1.01       2.00      2.50         3.00       4.00      4.00         0.00   1.50      0.10     0.20      744.00   99.99%     12.30
-idle       -           7.00       -         -            -          -         -            -      -         -        -         -        -          0.00
+	f(`           --- CPU, core-hours ---  -- MEMORY, GiB-hours --
+NAMESPACE  USED  REQUESTED  BILLED  USED  REQUESTED  BILLED  STORAGE  NETWORK   POD-H  COVERAGE   COST
+shop       1.01       2.00    2.50  3.00       4.00    4.00     1.50     0.30  744.00    99.99%  12.30
 `, "--month", "2026-10")
 	f("NOT COMPLETE", "--month", "2026-10")
-	f("2 pods lived between two samples", "--month", "2026-10")
+	f("between two samples: 2.", "--month", "2026-10")
+	f("either a month, or --begin and --end", "--month", "2026-10", "--begin", "2026-10-01", "--end", "2026-10-02")
+	f("want both", "--begin", "2026-10-01")
+	f("--end=x: want a time", "--begin", "2026-10-01", "--end", "x")
+	f("before the end", "--begin", "2026-10-02", "--end", "2026-10-02")
+	f("--timezone=Nowhere", "--timezone", "Nowhere")
 	f("want a month", "--month", "2026-1")
 	f("want namespace, pod, container or label:KEY", "--by", "node")
 	f("", "--by", "label:team")

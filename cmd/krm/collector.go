@@ -48,7 +48,7 @@ func (f *collectorFlags) register(fs *pflag.FlagSet) {
 
 func (f *collectorFlags) validate() error {
 	f.heapster.apply(&f.process)
-	return errors.Join(f.process.validateOps(), f.redis.Validate(), f.kube.Validate(), f.collector.Validate(), f.past.Validate())
+	return errors.Join(f.process.validateOps(), f.redis.Validate(), f.kube.Validate(), f.collector.Validate(), f.past.Validate(), checkShared(f.past))
 }
 
 // heapsterFlags are those of Heapster that say how it serves: old command lines have
@@ -149,7 +149,7 @@ func runCollector(ctx context.Context, flags collectorFlags, out io.Writer) (err
 	if err != nil {
 		return ended(ctx, err)
 	}
-	defer func() { err = errors.Join(ended(ctx, err), p.redis.Close()) }()
+	defer func() { err = p.close(ended(ctx, err)) }()
 	flags.heapster.warn(p.log)
 	parts := collectorParts{process: p, config: &flags.collector, elsewhere: func(ctx context.Context, prefix string) (*store.Store, error) {
 		config := flags.redis
@@ -173,7 +173,7 @@ func runCollector(ctx context.Context, flags collectorFlags, out io.Writer) (err
 	if err != nil {
 		return usageError{err}
 	}
-	if parts.past, err = openMetricDB(flags.past, p); err != nil {
+	if parts.past, err = openMetricDB(flags.past, "", p); err != nil {
 		return err
 	}
 	if parts.past != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,24 +20,23 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/lifetime"
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb/rollup"
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
+	"github.com/kubernetes-resource-monitor/krm/internal/object"
 )
 
-// openMetricDB opens the metric database of a process that shares it with others; nil
-// if none is configured. The caller closes it.
-func openMetricDB(config metricdb.Config, p *process) (metricdb.DB, error) {
-	settings, err := config.Settings()
-	if err != nil {
-		return nil, usageError{err}
+// checkShared refuses a metric database that processes which run apart cannot share.
+func checkShared(config metricdb.Config) error {
+	if kind, _, _ := strings.Cut(config.URL, ":"); kind == "embedded" {
+		return errors.New("--metric-db=embedded belongs to one process, krm standalone: processes that run apart need InfluxDB, --metric-db=influxdb:URL")
 	}
-	if settings.Kind == "embedded" {
-		return nil, usagef("--metric-db=embedded belongs to one process, krm standalone: processes that run apart need InfluxDB, --metric-db=influxdb:URL")
-	}
-	return openAnyMetricDB(config, "", p)
+	return nil
 }
 
-// openAnyMetricDB opens the metric database that config names, or else otherwise; nil if
-// there is none.
-func openAnyMetricDB(config metricdb.Config, otherwise string, p *process) (metricdb.DB, error) {
+// openMetricDB opens the metric database that config names, or else otherwise; nil if
+// there is none. The caller closes it.
+func openMetricDB(config metricdb.Config, otherwise string, p *process) (metricdb.DB, error) {
+	if _, err := config.Settings(); err != nil {
+		return nil, usageError{err}
+	}
 	db, err := connect.Open(config, otherwise, p.registry, p.log)
 	if errors.Is(err, connect.ErrNone) {
 		return nil, nil
@@ -66,60 +66,50 @@ func (s dbSink) Run(ctx context.Context) error {
 }
 
 // keepPast starts, in g, what a collector does in the metric database beside writing
-// samples: the roll-ups of each hour, and the lives of our own cluster's pods, whose
-// snapshot is there once before returns.
+// samples: the roll-ups of each hour, and the lives of our own cluster's pods and claims,
+// once before returns.
 func keepPast(ctx context.Context, g *errgroup.Group, db metricdb.DB, labels processors.LabelOptions, before func(context.Context), p *process) {
 	engine := rollup.New(db, rollup.Options{Metrics: rollup.NewMetrics(p.registry)}, p.log)
-	lives := lifetime.NewFollower(db, feedsOf(p.redis).Pods, defaultCluster, lifetime.Options{
-		Separator: labels.Separator, Ignore: labels.Ignore, Metrics: lifetime.NewMetrics(p.registry),
-	}, p.log)
 	g.Go(func() error { return engine.Run(ctx) })
-	g.Go(func() error {
-		if before != nil {
-			before(ctx)
-		}
-		return lives.Run(ctx)
-	})
+	options := lifetime.Options{Separator: labels.Separator, Ignore: labels.Ignore, Metrics: lifetime.NewMetrics(p.registry)}
+	for _, lives := range []*lifetime.Follower{
+		lifetime.NewFollower(db, feedsOf(p.redis).Pods, defaultCluster, options, p.log),
+		lifetime.NewClaimFollower(db, p.redis.Feed(claims()), defaultCluster, options, p.log), // waits where claims are not watched
+	} {
+		g.Go(func() error {
+			if before != nil {
+				before(ctx)
+			}
+			return lives.Run(ctx)
+		})
+	}
+}
+
+// claims are what pods' storage is requested by.
+func claims() object.Resource {
+	return object.Resource{Version: "v1", Name: "persistentvolumeclaims", Kind: "PersistentVolumeClaim", Namespaced: true}
+}
+
+// past is what an apiserver answers from about the past.
+type past struct {
+	db metricdb.DB // nil: none
+
+	// What the collector is told, too. The resolution is only for where the database does
+	// not know one; 0 is its default.
+	resolution time.Duration
+	separator  string
 }
 
 // servePast has the apiserver answer about the past and for billing.
-func servePast(options *apiserver.Options, config billing.Config, db metricdb.DB, p *process) error {
+func servePast(options *apiserver.Options, config billing.Config, from past, p *process) error {
 	configured, err := config.Options(os.LookupEnv)
 	if err != nil {
 		return usageError{err}
 	}
-	rolled := rolledUp(db)
-	configured.Answer, configured.Billed, configured.Lives = rolled.Answer, rolled.Billed, rolled.Lives
-	options.Past, options.Billing = db, billing.New(db, configured, p.log)
+	configured.Resolution, configured.LabelSeparator = from.resolution, from.separator
+	configured.Metrics = billing.NewMetrics(p.registry)
+	options.Past, options.Billing = from.db, billing.New(from.db, configured, p.log)
 	return nil
-}
-
-// rolledUp has billing answer from roll-ups where there are some.
-func rolledUp(db metricdb.DB) billing.Options {
-	return billing.Options{
-		Answer: func(ctx context.Context, q metricdb.Query, g metricdb.Grouping) ([]metricdb.Group, billing.Coverage, error) {
-			groups, covered, err := rollup.Answer(ctx, db, q, g)
-			expected := make([]int64, len(covered.Each))
-			for i, each := range covered.Each {
-				expected[i] = each.Expected
-			}
-			return groups, billing.Coverage{Expected: expected, Complete: covered.Complete}, err
-		},
-		Billed: func(ctx context.Context, q metricdb.Query, by ...string) ([]metricdb.Group, error) {
-			return rollup.Billed(ctx, db, q, by...)
-		},
-		Lives: func(ctx context.Context, from, to time.Time, where ...metricdb.Match) (lives []billing.Life, err error) {
-			all, err := lifetime.Pods(ctx, db, from, to, where...)
-			for _, l := range all {
-				lives = append(lives, billing.Life{
-					Cluster: l.Tags.Get(metricdb.TagCluster), Namespace: l.Tags.Get(metricdb.TagNamespace), Pod: l.Tags.Get(metricdb.TagPod),
-					UID: l.UID(), Labels: l.Tags.Get(metricdb.TagLabels), Scheduled: l.Scheduled, Started: l.Started, Ended: l.Ended(),
-					CPU: l.CPU, Memory: l.Memory, GPU: l.GPU,
-				})
-			}
-			return lives, err
-		},
-	}
 }
 
 // databaseOfSinks is what --sink says of the metric database, which is written to as
@@ -130,7 +120,7 @@ func databaseOfSinks(sinks []collector.SinkConfig, config *metricdb.Config) erro
 			continue
 		}
 		if config.URL != "" {
-			return usagef("--sink=%s: --metric-db=%s is given, too: one metric database is written to", s.Database, config.URL)
+			return usagef("--sink=%s: --metric-db is given, too: one metric database is written to", s.Name) // their URLs may hold passwords
 		}
 		config.URL = s.Database
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,18 +41,36 @@ func TestDatabaseOfSinks(t *testing.T) {
 
 // An embedded database belongs to one process.
 func TestProcessesApartNeedAServer(t *testing.T) {
-	p := &process{log: slog.New(slog.DiscardHandler), registry: newRegistry()}
-	t.Setenv("INFLUXDB_HOST", "")
-	f := func(config metricdb.Config, there, good bool) {
-		t.Helper()
-		db, err := openMetricDB(config, p)
-		if (db != nil) != there || (err == nil) != good {
-			t.Errorf("%+v: got %v, %v", config, db, err)
+	for _, process := range []string{"apiserver", "collector"} {
+		code, _, stderr := invoke(t, process, "--metric-db=embedded", "--data-dir="+t.TempDir())
+		if code != 2 || !strings.Contains(stderr, "krm standalone: processes that run apart need InfluxDB") {
+			t.Errorf("%s: exit code %d, says %s", process, code, stderr)
 		}
 	}
-	f(metricdb.Config{}, false, true)
-	f(metricdb.Config{Dir: t.TempDir()}, false, true)
-	f(metricdb.Config{URL: "embedded", Dir: t.TempDir()}, false, false)
+}
+
+func TestOpenMetricDB(t *testing.T) {
+	t.Setenv("INFLUXDB_HOST", "")
+	f := func(config metricdb.Config, otherwise string, there bool, fault string) {
+		t.Helper()
+		p := &process{log: slog.New(slog.DiscardHandler), registry: newRegistry()}
+		db, err := openMetricDB(config, otherwise, p)
+		if (db != nil) != there || (err != nil) != (fault != "") || err != nil && !strings.Contains(err.Error(), fault) {
+			t.Errorf("%+v: got %v, %v", config, db, err)
+		}
+		if db != nil {
+			_ = db.Close()
+		}
+	}
+	dir := t.TempDir()
+	f(metricdb.Config{}, "", false, "")
+	f(metricdb.Config{Dir: dir}, "", false, "")
+	f(metricdb.Config{}, "embedded", false, "--data-dir")
+	f(metricdb.Config{URL: "embedded"}, "", false, "--data-dir")
+	f(metricdb.Config{Dir: dir}, "embedded", true, "")
+	if _, err := os.Stat(filepath.Join(dir, "metrics", "metrics.db")); err != nil {
+		t.Error(err)
+	}
 }
 
 type failingDB struct {

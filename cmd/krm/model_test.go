@@ -57,7 +57,7 @@ func newMetricsSite(t *testing.T) *metricsSite {
 	var config apiserver.Config
 	config.RegisterFlags(pflag.NewFlagSet("", pflag.ContinueOnError))
 	listen := freeAddress(t)
-	if _, err := serveAPI(ctx, g, listen, config, upstream{}, nil, &process{log: log, registry: newRegistry(), redis: redis}); err != nil {
+	if _, err := serveAPI(ctx, g, listen, config, upstream{}, past{}, &process{log: log, registry: newRegistry(), redis: redis}); err != nil {
 		t.Fatal(err)
 	}
 	s := &metricsSite{

@@ -7,9 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kubernetes-resource-monitor/krm/apiserver/auth"
-	"github.com/kubernetes-resource-monitor/krm/internal/kube"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
 )
@@ -30,38 +29,14 @@ var watchedByDefault = []string{
 
 // processFlags are the flags that every process has.
 type processFlags struct {
+	logFlags
 	Listen             string
-	LogLevel           string
-	LogFormat          string
 	InsecureAnyAddress bool // of processes that serve health and metrics only
 }
 
 func (f *processFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.Listen, "listen", "127.0.0.1:8080", "address of the process's HTTP server: health, metrics, and what it serves")
-	fs.StringVar(&f.LogLevel, "log-level", "info", "lowest level to log: debug, info, warn or error")
-	fs.StringVar(&f.LogFormat, "log-format", "text", "how to log: text or json")
-}
-
-// logger builds the process's logger, writing to stderr, and joins klog to it.
-func (f *processFlags) logger() (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(f.LogLevel)); err != nil {
-		return nil, fmt.Errorf("--log-level=%q: want debug, info, warn or error", f.LogLevel)
-	}
-	options := &slog.HandlerOptions{Level: level}
-	var handler slog.Handler
-	switch f.LogFormat {
-	case "text":
-		handler = slog.NewTextHandler(os.Stderr, options)
-	case "json":
-		handler = slog.NewJSONHandler(os.Stderr, options)
-	default:
-		return nil, fmt.Errorf("--log-format=%q: want text or json", f.LogFormat)
-	}
-	log := slog.New(handler)
-	kube.LogTo(log)
-	store.LogTo(log)
-	return log, nil
+	f.logFlags.register(fs)
 }
 
 // registerOps adds the flags of a process that serves health and metrics only.
@@ -72,7 +47,11 @@ func (f *processFlags) registerOps(fs *pflag.FlagSet) {
 
 func (f *processFlags) validate() error {
 	if _, _, err := net.SplitHostPort(f.Listen); err != nil {
-		return fmt.Errorf("--listen=%q: want HOST:PORT, such as 127.0.0.1:8080", f.Listen)
+		port := "8080"
+		if _, err := strconv.ParseUint(f.Listen, 10, 16); err == nil {
+			port = f.Listen
+		}
+		return fmt.Errorf("--listen=%q: want HOST:PORT, such as 127.0.0.1:%s", f.Listen, port)
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func openRedis(cmd *cobra.Command, config *store.Config) (*store.Store, error) {
 	if err := config.Validate(); err != nil {
 		return nil, usageError{err}
 	}
-	log, err := (&processFlags{LogLevel: "warn", LogFormat: "text"}).logger()
+	log, err := (&logFlags{LogLevel: "warn", LogFormat: "text"}).open(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func openRedis(cmd *cobra.Command, config *store.Config) (*store.Store, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	redis, err := store.Connect(cmd.Context(), options, log)
+	redis, err := store.Connect(cmd.Context(), options, log.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w (set --redis-addr; krm standalone has one of its own that only it can use)", err)
 	}

@@ -44,10 +44,22 @@ people read it there and leave the API server alone.
 Per watched resource a streamer follows the watch, a verifier lists the truth now
 and then, and an aggregator merges both into a snapshot in Redis. A collector brings
 the metrics of nodes, pods and containers from the kubelets. Any number of apiservers
-serve the snapshots by GET, at the Kubernetes API's own paths.`,
+serve the snapshots by GET, at the Kubernetes API's own paths. Over a metric database
+they answer about the past, too, and for billing.
+
+Every flag --a-flag can also be given as the environment variable KRM_A_FLAG; the
+flag goes before, and an empty variable is none. Of a flag that can be repeated the
+variable has all values, parted by blanks. What flags do not say of the metric database
+is taken from INFLUXDB_HOST, INFLUXDB_PORT, INFLUXDB_USER, INFLUXDB_PASS, INFLUXDB_DB
+(of InfluxDB 2: INFLUXDB_TOKEN, INFLUXDB_ORG, INFLUXDB_BUCKET). Passwords and tokens
+have no flags, but files and variables: KRM_REDIS_PASSWORD, KRM_INFLUX_PASSWORD,
+KRM_INFLUX_TOKEN, KRM_TOKEN, and API_USERNAME, API_PASSWORD of billing.`,
 		Example: `  krm standalone                     # everything in one process, for your current kubeconfig
   krm get pods -n default -o wide    # read from it
   krm status                         # how fresh and how true it is
+
+  krm standalone --data-dir ~/krm    # with history and billing
+  krm bill --month 2026-10
 
   krm streamer --redis-addr redis:6379 --resource pods    # or each process on its own`,
 		SilenceUsage:  true,
@@ -112,7 +124,7 @@ func teach(cmd *cobra.Command) {
 		}
 	}
 	cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
-		if flag.Name != "help" {
+		if hasEnvironment(flag) {
 			flag.Usage += " [$" + environmentName(flag.Name) + "]"
 		}
 	})
@@ -127,27 +139,4 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return usageError{fmt.Errorf("unknown command %q: %s", name, hint)}
-}
-
-func environmentName(flag string) string {
-	return "KRM_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-}
-
-// bindEnvironment gives every flag that was not set on the command line the
-// value of its environment variable, if there is one.
-func bindEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
-	var faults []error
-	flags.VisitAll(func(flag *pflag.Flag) {
-		text, found := lookup(environmentName(flag.Name))
-		if flag.Changed || !found || flag.Name == "help" {
-			return
-		}
-		if err := flags.Set(flag.Name, text); err != nil {
-			faults = append(faults, fmt.Errorf("environment %s: %w", environmentName(flag.Name), err))
-		}
-	})
-	if len(faults) > 0 {
-		return usageError{errors.Join(faults...)}
-	}
-	return nil
 }

@@ -56,7 +56,10 @@ func (f *standaloneFlags) register(fs *pflag.FlagSet) {
 
 func (f *standaloneFlags) validate() error {
 	f.heapster.apply(&f.process)
-	return errors.Join(f.process.validate(), f.resource.validate(), f.kube.validate(),
+	if err := f.process.validate(); err != nil {
+		return err // an address that is none cannot be judged
+	}
+	return errors.Join(f.resource.validate(), f.kube.validate(),
 		f.verifier.Validate(), f.aggregator.Validate(), f.apiserver.Validate(f.process.Listen), f.collector.Validate(), f.past.Validate())
 }
 
@@ -70,13 +73,20 @@ collector, and an apiserver for all of them in one process, with Redis embedded 
 memory. What it holds is gone when it ends, and read anew when it starts. It is made
 for a laptop and for a look; in a cluster run the processes apart, with a real Redis.
 
+With --data-dir it keeps metrics in a database below that folder, for history and
+billing; with INFLUXDB_HOST or --metric-db in InfluxDB.
+
+Others reach it only if you say so: --listen :8000 wants --auth with a certificate, or
+--insecure-any-address.
+
 Metrics come from the kubelets, if they can be reached from here. They are asked with
 the kubeconfig's credentials, and only if the kubeconfig's certificate authority
 vouches for them. If another one does, say so with
 --source 'kubernetes:?kubeletCAFile=FILE'; if none does,
 --source 'kubernetes:?kubeletInsecureTLS=true' asks them all the same.`,
 		Example: `  krm standalone
-  krm standalone --context staging --resource pods,nodes,widgets.example.com`,
+  krm standalone --context staging --resource pods,nodes,widgets.example.com
+  krm standalone --data-dir ~/krm --log-dir ~/krm/logs --listen :8000 --insecure-any-address`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := flags.validate(); err != nil {
@@ -90,11 +100,12 @@ vouches for them. If another one does, say so with
 }
 
 func runStandalone(ctx context.Context, flags standaloneFlags, out io.Writer) (err error) {
-	log, err := flags.process.logger()
+	p, err := newProcess(flags.process)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
-	embedded, err := store.StartEmbedded(log)
+	defer func() { err = p.logs.close(ended(ctx, err)) }()
+	embedded, err := store.StartEmbedded(p.log)
 	if err != nil {
 		return err
 	}
@@ -108,41 +119,37 @@ func runStandalone(ctx context.Context, flags standaloneFlags, out io.Writer) (e
 	}()
 
 	g, ctx := errgroup.WithContext(ctx)
-	registry := newRegistry()
-	options := embedded.Options()
-	options.Instance, options.Metrics = instance(), store.NewMetrics(registry)
-	redis, err := connectRedis(ctx, options, log)
-	if err != nil {
-		return ended(ctx, err)
+	if err := p.connect(ctx, embedded.Options()); err != nil {
+		return err
 	}
-	defer func() { err = errors.Join(ended(ctx, err), redis.Close()) }()
-	p := &process{log: log, registry: registry, redis: redis}
+	defer func() { err = errors.Join(ended(ctx, err), p.redis.Close()) }()
 	source, config, err := connectKube(flags.kube, p)
 	if err != nil {
 		return err
 	}
-	past, err := openPast(&flags, p)
+	db, err := openPast(&flags, p)
 	if err != nil {
 		return err
 	}
-	if past != nil {
-		defer func() { err = errors.Join(err, past.Close()) }()
+	if db != nil {
+		defer func() { err = errors.Join(err, db.Close()) }()
 	}
-	set, err := serveAPI(ctx, g, flags.process.Listen, flags.apiserver, upstream{source, config}, past, p)
+	history := past{db, flags.collector.Resolution, flags.collector.Separator}
+	set, err := serveAPI(ctx, g, flags.process.Listen, flags.apiserver, upstream{source, config}, history, p)
 	if err != nil {
 		return err
 	}
 	g.Go(func() error { return newDocuments(source, p).Run(ctx) })
-	streamerOptions, verifierOptions, aggregatorOptions := streamer.Options{Metrics: streamer.NewMetrics(registry)}, flags.verifier.Options(), flags.aggregator.Options()
-	verifierOptions.Metrics = verifier.NewMetrics(registry)
-	aggregatorOptions.Metrics = aggregator.NewMetrics(registry)
+	streamerOptions, verifierOptions, aggregatorOptions := streamer.Options{Metrics: streamer.NewMetrics(p.registry)}, flags.verifier.Options(), flags.aggregator.Options()
+	verifierOptions.Metrics = verifier.NewMetrics(p.registry)
+	aggregatorOptions.Metrics = aggregator.NewMetrics(p.registry)
 	for _, name := range flags.resource.Names {
-		g.Go(func() error { return newStreamer(name, source, redis, streamerOptions, log).Run(ctx) })
-		g.Go(func() error { return newVerifier(name, source, redis, verifierOptions, log).Run(ctx) })
-		g.Go(func() error { return aggregate(ctx, name, redis, aggregatorOptions, log) })
+		g.Go(func() error { return newStreamer(name, source, p.redis, streamerOptions, p.log).Run(ctx) })
+		g.Go(func() error { return newVerifier(name, source, p.redis, verifierOptions, p.log).Run(ctx) })
+		g.Go(func() error { return aggregate(ctx, name, p.redis, aggregatorOptions, p.log) })
 	}
 	if flags.collect {
-		parts := collectorParts{process: p, config: &flags.collector, api: config, past: past}
+		parts := collectorParts{process: p, config: &flags.collector, api: config, past: db}
 		work, err := collectHere(ctx, flags, parts)
 		if err != nil {
 			return err
@@ -167,7 +174,7 @@ func openPast(flags *standaloneFlags, p *process) (metricdb.DB, error) {
 	if flags.past.Dir != "" {
 		otherwise = "embedded"
 	}
-	return openAnyMetricDB(flags.past, otherwise, p)
+	return openMetricDB(flags.past, otherwise, p)
 }
 
 // collectHere prepares the collector in this process.

@@ -19,7 +19,6 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/apiserver/model"
 	"github.com/kubernetes-resource-monitor/krm/apiserver/passthrough"
 	"github.com/kubernetes-resource-monitor/krm/internal/kube"
-	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
 	"github.com/kubernetes-resource-monitor/krm/internal/mirror"
 	"github.com/kubernetes-resource-monitor/krm/internal/object"
 	"github.com/kubernetes-resource-monitor/krm/internal/store"
@@ -29,29 +28,57 @@ import (
 // process is what every process stands on.
 type process struct {
 	log      *slog.Logger
+	logs     logs
 	registry *prometheus.Registry
 	redis    *store.Store
 	beside   []func(context.Context) error // what runs once, beside the work on each resource
 }
 
-// startProcess builds logger and registry and waits for Redis. The caller closes redis.
-func startProcess(ctx context.Context, flags processFlags, config store.Config) (*process, error) {
-	log, err := flags.logger()
-	if err != nil {
-		return nil, usageError{err}
-	}
-	options, err := config.Options()
-	if err != nil {
-		return nil, usageError{err}
-	}
+// newProcess opens the logs and makes the registry. The caller closes the process.
+func newProcess(flags processFlags) (*process, error) {
 	registry := newRegistry()
-	options.Instance = instance()
-	options.Metrics = store.NewMetrics(registry)
-	redis, err := connectRedis(ctx, options, log)
+	opened, err := flags.open(registry)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	opened.Info("the process begins", "version", version, "pid", os.Getpid())
+	return &process{log: opened.Logger, logs: opened, registry: registry}, nil
+}
+
+// startProcess makes a process and waits for Redis. The caller closes the process.
+func startProcess(ctx context.Context, flags processFlags, config store.Config) (*process, error) {
+	p, err := newProcess(flags)
 	if err != nil {
 		return nil, err
 	}
-	return &process{log: log, registry: registry, redis: redis}, nil
+	options, err := config.Options()
+	if err != nil {
+		return nil, p.close(usageError{err})
+	}
+	if err := p.connect(ctx, options); err != nil {
+		if fault := p.close(ended(ctx, err)); fault != nil {
+			return nil, fault
+		}
+		return nil, err // it was told to stop while it waited
+	}
+	return p, nil
+}
+
+// connect waits for Redis.
+func (p *process) connect(ctx context.Context, options store.Options) (err error) {
+	options.Instance = instance()
+	options.Metrics = store.NewMetrics(p.registry)
+	p.redis, err = connectRedis(ctx, options, p.log)
+	return err
+}
+
+// close gives back what the process stands on. err is what ended it, or nil; it is
+// returned with what went wrong here.
+func (p *process) close(err error) error {
+	if p.redis != nil {
+		err = errors.Join(err, p.redis.Close())
+	}
+	return p.logs.close(err)
 }
 
 // task works on one resource until ctx ends.
@@ -64,7 +91,7 @@ func serveEach(ctx context.Context, flags processFlags, config store.Config, nam
 	if err != nil {
 		return ended(ctx, err)
 	}
-	defer func() { err = errors.Join(ended(ctx, err), p.redis.Close()) }()
+	defer func() { err = p.close(ended(ctx, err)) }()
 	work, err := prepare(p)
 	if err != nil {
 		return err
@@ -137,8 +164,8 @@ type upstream struct {
 }
 
 // serveAPI starts, in g, the mirrors of all registered resources and the HTTP
-// server that answers from them, and from the metric database past, which may be nil.
-func serveAPI(ctx context.Context, g *errgroup.Group, listen string, config apiserver.Config, up upstream, past metricdb.DB, p *process) (*mirror.Set, error) {
+// server that answers from them, and from the past, if there is a metric database.
+func serveAPI(ctx context.Context, g *errgroup.Group, listen string, config apiserver.Config, up upstream, history past, p *process) (*mirror.Set, error) {
 	set := mirror.NewSet(p.redis, func(resource object.Resource) mirror.Feed { return p.redis.Feed(resource) }, mirror.Options{
 		Metrics:      mirror.NewMetrics(p.registry),
 		OnUnreadable: p.asking(object.AskFull),
@@ -168,8 +195,8 @@ func serveAPI(ctx context.Context, g *errgroup.Group, listen string, config apis
 	}
 	metrics := newModel(p)
 	options.Model = metrics
-	if past != nil {
-		if err := servePast(&options, config.Billing, past, p); err != nil {
+	if history.db != nil {
+		if err := servePast(&options, config.Billing, history, p); err != nil {
 			return nil, err
 		}
 	}
