@@ -8,7 +8,7 @@ TOOL    := go tool -modfile=tools/go.mod
 MODULES := . test/cluster test/e2e test/bench test/kubectl test/kubelets test/node test/influxd
 PACKAGES ?= ./...
 
-.PHONY: help run build deps test test-unit test-integration test-compat test-metrics e2e-pipeline e2e e2e-kubelet bench-stream bench-read bench-collector verify fix cluster clean
+.PHONY: help run build deps test test-unit test-integration test-compat test-metrics test-billing e2e-pipeline e2e e2e-kubelet bench-stream bench-read bench-collector bench-billing verify fix cluster clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,7 @@ deps: ## Install the Debian packages that tests need (as root or with sudo), or 
 test: deps build ## Run every suite that needs no root and no kubelet
 	@$(MAKE) --no-print-directory test-unit
 	@hack/with-cluster.sh $(MAKE) --no-print-directory test-integration test-compat test-metrics e2e-pipeline
+	@$(MAKE) --no-print-directory test-billing
 
 test-unit: ## Run the unit tests: no cluster, no server, under a minute
 	@hack/gotest.sh unit $(PACKAGES)
@@ -44,6 +45,9 @@ test-compat: deps build ## Compare KRM with the API server: kubectl, raw request
 test-metrics: deps build ## Prove that the metrics of simulated and recorded nodes are right, under faults too
 	@hack/with-cluster.sh hack/test-metrics.sh $(METRICS_FLAGS)
 
+test-billing: deps build ## Prove that billing is right to the last sample, on InfluxDB and embedded
+	@hack/influxd.sh hack/test-billing.sh $(BILLING_FLAGS)
+
 e2e: e2e-kubelet ## Run every suite that needs root and a real kubelet
 
 e2e-kubelet: deps build ## Compare the metrics of a real kubelet's pods with what they burn (root)
@@ -58,6 +62,9 @@ bench-read: deps build ## Measure reading KRM beside reading the API server
 
 bench-collector: deps build ## Measure collecting 1,000 and 5,000 nodes, and reading the model
 	@hack/bench-collector.sh $(BENCH_FLAGS)
+
+bench-billing: deps build ## Measure a month of 1,000 pods, and the last hour, on InfluxDB and embedded
+	@hack/influxd.sh hack/bench-billing.sh $(BENCH_FLAGS)
 
 verify: ## Check what CI checks: format, lint, modules, scripts
 	@hack/verify.sh

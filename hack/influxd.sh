@@ -6,8 +6,8 @@
 #                                 bound to 127.0.0.1, and remove the server and its data afterwards. Within another
 #                                 such call COMMAND uses the server that runs already.
 #
-# COMMAND finds the server's URL in KRM_TEST_INFLUX_URL, and its administrator in KRM_TEST_INFLUX_USER and
-# KRM_TEST_INFLUX_PASSWORD. The binary lies in ${XDG_CACHE_HOME:-~/.cache}/krm/influxd/KEY, where KEY is made
+# COMMAND finds the server's URL in KRM_TEST_INFLUX_URL, its administrator in KRM_TEST_INFLUX_USER and
+# KRM_TEST_INFLUX_PASSWORD, and its process in KRM_TEST_INFLUX_PID. The binary lies in ${XDG_CACHE_HOME:-~/.cache}/krm/influxd/KEY, where KEY is made
 # of the module's files and the Go version. The three keys used last are kept.
 set -euo pipefail
 
@@ -129,7 +129,7 @@ for _ in 1 2 3 4 5; do # another port where one is taken
 done
 [[ -n $up ]] || { tail -n 20 "$dir/log" >&2; say "influxd did not start: see above"; exit 1; }
 
-export KRM_TEST_INFLUX_URL=http://127.0.0.1:$port KRM_TEST_INFLUX_USER=root
+export KRM_TEST_INFLUX_URL=http://127.0.0.1:$port KRM_TEST_INFLUX_USER=root KRM_TEST_INFLUX_PID=$pid
 KRM_TEST_INFLUX_PASSWORD=$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
 export KRM_TEST_INFLUX_PASSWORD
 curl -fsS -o /dev/null -XPOST "$KRM_TEST_INFLUX_URL/query" \

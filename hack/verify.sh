@@ -23,7 +23,7 @@ scripts() { local file; for file in hack/*.sh .ci/run; do bash -n "$file" || ret
 help_lists() { # every target that people are told of is listed by make help
 	local target list
 	list=$(make --no-print-directory help)
-	for target in run build deps test test-unit test-integration test-compat test-metrics e2e-pipeline e2e e2e-kubelet bench-stream bench-read bench-collector verify fix cluster; do
+	for target in run build deps test test-unit test-integration test-compat test-metrics test-billing e2e-pipeline e2e e2e-kubelet bench-stream bench-read bench-collector bench-billing verify fix cluster; do
 		grep -q "^  $target " <<<"$list" || { echo "make help does not list $target"; return 1; }
 	done
 }
