@@ -78,6 +78,12 @@ func TestLabelledMetricsHaveNoSampleTwice(t *testing.T) {
 	db.add("filesystem/usage", metrics.Pod, pod.With("resource_id", "Volume:data"), t0, every, repeat(7, 60)...)
 	db.add("gpu/usage", metrics.Pod, pod, t0, every, repeat(1024, 60)...)
 	db.add("ephemeral_storage/usage", metrics.Pod, pod, t0, every, repeat(99, 60)...)
+	for level, tags := range map[metrics.Kind]metricdb.Tags{metrics.Namespace: labels("namespace_name", "a"), metrics.Cluster: nil} {
+		db.add("gpu/usage", level, tags, t0, every, repeat(1024, 60)...)
+	}
+	node := labels("nodename", "n1")
+	db.add("gpu/usage", metrics.Node, node, t0, every, repeat(1027, 60)...)
+	db.add("gpu/usage", metrics.Node, node.With("gpu_index", "9").With("gpu_name", "T4").With("gpu_uuid", "GPU-idle"), t0, every, repeat(3, 60)...)
 	h := handler(db, Options{})
 	f := func(metric string, want ...string) {
 		t.Helper()
@@ -92,6 +98,27 @@ func TestLabelledMetricsHaveNoSampleTwice(t *testing.T) {
 	f("filesystem/usage", "/ container 1200 120 120 1.862645149230957e-08 GiB-hours", "Volume:data pod 420 60 60 6.51925802230835e-09 GiB-hours")
 	f("gpu/usage", "<nil> pod 61440 120 120 1 GiB-hours")
 	f("ephemeral_storage/usage", "<nil> pod 5940 60 60 9.220093488693237e-08 GiB-hours")
+	// Every level of gpu/usage has each device once.
+	for _, group := range []struct{ agg, level, want string }{
+		{"all-pod", "pod", "61440 60 1"}, {"all-pod", "container", "61440 120 1"}, {"all-namespace", "namespace", "61440 60 1"}, {"all-namespace", "", "61440 120 1"},
+	} {
+		rows := rowsOf(t, send(h, post("/api/gpu/usage", `{"agg":"`+group.agg+`","level":"`+group.level+`",`+hourBody+`}`)))
+		if len(rows) != 1 || fmt.Sprint(rows[0]["sum"], " ", rows[0]["samples"], " ", rows[0]["integral"]) != group.want {
+			t.Errorf("%+v: %v", group, rows)
+		}
+	}
+	for level, want := range map[string]float64{"container": 1024, "pod": 1024, "namespace": 1024, "cluster": 1024, "node": 1027} {
+		var sum float64
+		for _, row := range rowsOf(t, send(h, post("/api/gpu/usage", `{"namespace":"a","level":"`+level+`","limit":0,`+hourBody+`}`))) {
+			sum += row["value"].(float64)
+			if labelled := row["gpu_uuid"] != nil; labelled != (level == "container") || row["level"] != level {
+				t.Errorf("%s: %v", level, row)
+			}
+		}
+		if sum != 60*want {
+			t.Errorf("level %s: %v MiB, want %v", level, sum, want)
+		}
+	}
 }
 
 func TestCoverageIsOverThePodsLife(t *testing.T) {

@@ -151,6 +151,8 @@ func (asked *query) where() []metricdb.Match {
 		where = append(where, metricdb.Is(metricdb.TagNamespace, asked.namespace))
 	case asked.agg != "" && len(asked.exclude) > 0:
 		where = append(where, metricdb.IsNot(metricdb.TagNamespace, asked.exclude...))
+	case asked.level == metrics.Node:
+		where = append(where, metricdb.SumsOnly(asked.metric.Name)...)
 	}
 	return where
 }

@@ -82,6 +82,31 @@ func TestExport(t *testing.T) {
 	})
 }
 
+// Sums of GPUs have no labels, and stand before the rows that they are of.
+func TestExportOfGPUs(t *testing.T) {
+	visit(t, func(t *testing.T, s *site) {
+		s.shelf.put(t, s.cluster, gpus)
+		var sets []exportedSet
+		if err := json.Unmarshal(s.get(exportPath).Body.Bytes(), &sets); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string][]any{}
+		for _, set := range sets {
+			for _, v := range set.Metrics["gpu/usage"] {
+				labels, _ := v["labels"].(map[string]any)
+				name := set.Labels["nodename"] + " " + set.Labels["pod_name"] + " " + set.Labels["container_name"]
+				got[name] = append(got[name], v["value"], labels["gpu_uuid"])
+			}
+		}
+		want := map[string][]any{
+			"node-a web-0 side": {2048., "GPU-0"}, "node-a web-0 /pod": {2048., nil}, "node-a  machine": {2051., nil, 3., "GPU-1"},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 // Names that JSON has to escape do not break the export.
 func TestExportEscapes(t *testing.T) {
 	visitFixtures(t, func(t *testing.T, s *site) {

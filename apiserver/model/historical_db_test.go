@@ -42,6 +42,11 @@ func pastOnDatabase(t *testing.T, db metricdb.DB) {
 		}
 		if i == 0 {
 			b.Tables[metrics.Node].Set(metrics.Uptime, node, 1)
+			idle := b.Row(metrics.GPU, metrics.Ref{Kind: metrics.Node, Row: node}, "gpu_index:1,gpu_name:T4,gpu_uuid:GPU-1")
+			b.Tables[metrics.GPU].Set(metrics.GPUUsage, idle, 3)
+			b.Tables[metrics.Node].Set(metrics.GPUUsage, node, 2051)
+			web, _ := b.Find(metrics.Pod, metrics.Ref{Kind: metrics.Namespace, Row: namespace}, "web-0")
+			b.Tables[metrics.Pod].Set(metrics.GPUUsage, web, 2048)
 			system := b.Row(metrics.SystemContainer, metrics.Ref{Kind: metrics.Node, Row: node}, "docker-daemon")
 			b.Tables[metrics.SystemContainer].Set(metrics.MemoryUsage, system, 1)
 		}
@@ -58,6 +63,7 @@ func pastOnDatabase(t *testing.T, db metricdb.DB) {
 		"/pod-id/uid-1/%s/cpu/usage_rate", "/pod-id/uid-0/containers/app/%s/cpu/usage_rate", "/pod-id-list/uid-1,none,uid-0/%s/cpu/usage_rate",
 		"/namespaces/default/pod-list/web-1,none,web-0/%s/cpu/usage_rate", "/namespaces/default/pods/web-0/containers/app/%s/cpu/usage_rate",
 		"/nodes/node-a/freecontainers/runtime/%s/memory/usage", "/nodes/none/%s/memory/usage",
+		"/nodes/node-a/%s/gpu/usage", "/namespaces/default/pods/web-0/%s/gpu/usage", "/namespaces/default/pods/web-0/containers/app/%s/gpu/usage",
 	} {
 		for _, question := range []string{all, bounds} {
 			same(t, byHand, inDatabase, fmt.Sprintf(of, "metrics")+question)

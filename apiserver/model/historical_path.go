@@ -243,15 +243,16 @@ func (p past) query(cluster string, s pastSpan) metricdb.Query {
 	return q
 }
 
-// series is query for one metric with its labels: all of them. ok is false if no
-// sample can have them.
+// series is query for one metric with its labels: all of them, or none for the sums of a
+// labelled one. ok is false if no sample can have them.
 func (p past) series(cluster string, s pastSpan) (q metricdb.Query, ok bool) {
 	q = p.query(cluster, s)
 	if !q.From.Before(q.To) {
 		return q, false
 	}
 	d, known := metrics.Lookup(q.Metric)
-	if labelled := known && d.Labelled; labelled != (len(s.labels) > 0) || known && d.Hidden() {
+	labelled := known && d.Labelled
+	if len(s.labels) > 0 && !labelled || len(s.labels) == 0 && labelled && !d.Sums || known && d.Hidden() {
 		return q, false
 	}
 	own := metricdb.Identity(q.Metric, q.Level)

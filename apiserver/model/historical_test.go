@@ -136,6 +136,9 @@ func newPast(t *testing.T) *pastSite {
 	a.put("uptime", metrics.Pod, noon, metricdb.Int(1), web...)
 	a.put("uptime", metrics.Pod, noon, metricdb.Int(1), other...)
 	a.put("uptime", metrics.Node, noon, metricdb.Int(1), "nodename", "node-a")
+	a.put("gpu/usage", metrics.Pod, noon, metricdb.Int(2048), web...)
+	a.put("gpu/usage", metrics.Node, noon, metricdb.Int(2051), "nodename", "node-a")
+	a.put("gpu/usage", metrics.Node, noon, metricdb.Int(3), "nodename", "node-a", "gpu_index", "1", "gpu_name", "T4", "gpu_uuid", "GPU-1")
 	a.put("memory/usage", metrics.SystemContainer, noon, metricdb.Int(1), "nodename", "node-a", "container_name", "docker-daemon")
 	return &pastSite{t: t, archive: a}
 }
@@ -211,6 +214,9 @@ func TestPastSeries(t *testing.T) {
 	f("/nodes/node-a/metrics/memory/page_faults_rate"+start, "30=11.5 60=22.5 90=33.5 120=44.5")
 	f("/nodes/node-a/freecontainers/runtime/metrics/memory/usage"+early, "0=1")
 	f("/nodes/gone/metrics/memory/usage"+early, "")
+	f("/nodes/node-a/metrics/gpu/usage"+early, "0=2051") // the sum, without the device's row
+	f("/nodes/node-a/metrics/gpu/usage"+early+"&labels=gpu_index:1,gpu_name:T4,gpu_uuid:GPU-1", "0=3")
+	f("/namespaces/default/pods/web-0/metrics/gpu/usage"+early, "0=2048")
 	f("/metrics/no/such"+early, "")
 	w := s.do(http.MethodGet, historicalRoot+"/namespaces/default/pod-list/web-1,none,web-1/metrics/cpu/usage_rate?start=2026-03-01T12:01:30Z")
 	one := `{"metrics":[{"timestamp":"2026-03-01T12:02:00Z","value":4}],"latestTimestamp":"2026-03-01T12:02:00Z"}`
@@ -248,6 +254,8 @@ func TestPastAggregations(t *testing.T) {
 		{"timestamp":"2026-03-01T11:59:59Z","count":5,"maximum":{"intValue":4}}]},{"bucketSize":3600000000000,"buckets":[]}]}`)
 	f("/namespaces/default/pod-list/web-0/metrics-aggregated/min/cpu/usage_rate"+hours, `{"items":[{"bucketSize":3600000000000,"buckets":[
 		{"timestamp":"2026-03-01T11:59:59Z","minimum":{"intValue":0}}]}]}`)
+	f("/nodes/node-a/metrics-aggregated/count,max/gpu/usage"+hours, `{"bucketSize":3600000000000,"buckets":[
+		{"timestamp":"2026-03-01T11:59:59Z","count":1,"maximum":{"intValue":2051}}]}`)
 	f("/nodes/none/metrics-aggregated/min/cpu/usage_rate"+hours+"&bucket=2h", `{"bucketSize":7200000000000,"buckets":[]}`)
 }
 

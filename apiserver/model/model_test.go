@@ -110,6 +110,48 @@ func TestFixtures(t *testing.T) {
 	})
 }
 
+// The memory of GPUs: by its labels where the device is, and as a sum above.
+func TestSumsOfGPUs(t *testing.T) {
+	visit(t, func(t *testing.T, s *site) {
+		for range 2 {
+			s.shelf.put(t, s.cluster, gpus)
+		}
+		f := func(want string, paths ...string) {
+			t.Helper()
+			for _, path := range paths {
+				if got := s.newest(path); got != want {
+					t.Errorf("%s: %s, want %s", path, got, want)
+				}
+			}
+		}
+		const held, idle = "?labels=gpu_index:0,gpu_name:T4,gpu_uuid:GPU-0", "?labels=gpu_index:1,gpu_name:T4,gpu_uuid:GPU-1"
+		side := "/namespaces/default/pods/web-0/containers/side/metrics/gpu/usage"
+		f("2048", "/metrics/gpu/usage", "/namespaces/default/metrics/gpu/usage", "/namespaces/default/pods/web-0/metrics/gpu/usage", side+held)
+		f("2051", "/nodes/node-a/metrics/gpu/usage", "/nodes/host-a/metrics/gpu/usage")
+		f("3", "/nodes/node-a/metrics/gpu/usage"+idle)
+		f("none", side, "/namespaces/default/pods/web-1/metrics/gpu/usage", "/nodes/node-b/metrics/gpu/usage", "/namespaces/default/pods/web-0/metrics/gpu/usage"+held)
+		s.json(modelRoot+"/nodes/node-a/metrics/gpu/usage?list=labels", `["gpu_index:1,gpu_name:T4,gpu_uuid:GPU-1"]`)
+		if header := s.json(modelRoot+"/namespaces/default/metrics/gpu/usage?start=2000-01-01T01:01:00Z", `{"metrics":[{"timestamp":"2000-01-01T01:01:00Z","value":2048}],"latestTimestamp":"2000-01-01T01:01:00Z"}`); header.Get("Krm-Partial") != "points=1" {
+			t.Errorf("a sum without a pod: %v", header)
+		}
+	})
+}
+
+// gpus adds a GPU that web-0's container side holds, an idle one, and the sums.
+func gpus(b *metrics.Batch) {
+	usual := metrics.Ref{Kind: metrics.Namespace, Row: b.Row(metrics.Namespace, metrics.Ref{}, "default")}
+	web := metrics.Ref{Kind: metrics.Pod, Row: b.Row(metrics.Pod, usual, "web-0")}
+	side := metrics.Ref{Kind: metrics.Container, Row: b.Row(metrics.Container, web, "side")}
+	node := metrics.Ref{Kind: metrics.Node, Row: b.Row(metrics.Node, metrics.Ref{}, "node-a")}
+	add(b, metrics.GPU, side, "gpu_index:0,gpu_name:T4,gpu_uuid:GPU-0", values{metrics.GPUUsage: 2048})
+	add(b, metrics.GPU, node, "gpu_index:1,gpu_name:T4,gpu_uuid:GPU-1", values{metrics.GPUUsage: 3})
+	for _, ref := range []metrics.Ref{web, usual, {}} {
+		put(b, ref.Kind, ref.Row, values{metrics.GPUUsage: 2048})
+	}
+	put(b, metrics.Node, node.Row, values{metrics.GPUUsage: 2051})
+	put(b, metrics.Namespace, usual.Row, values{metrics.PodsMissing: 1})
+}
+
 func TestSeries(t *testing.T) {
 	visitFixtures(t, func(t *testing.T, s *site) {
 		const (

@@ -7,11 +7,12 @@ import (
 	"github.com/kubernetes-resource-monitor/krm/internal/metrics"
 )
 
-// summed are the metrics that namespaces and the cluster have.
+// summed are the metrics that namespaces and the cluster have: sums of their pods'.
 func summed() []metrics.ID {
 	return []metrics.ID{
 		metrics.CPUUsageRate, metrics.MemoryUsage,
 		metrics.CPURequest, metrics.CPULimit, metrics.MemoryRequest, metrics.MemoryLimit,
+		metrics.GPUUsage,
 	}
 }
 
@@ -27,9 +28,11 @@ func requested() []metrics.ID {
 // Aggregate sums containers into pods, and pods into namespaces, nodes and the
 // cluster. What a pod already has (measured by the kubelet for the pod as a whole, or
 // told by Enrich) stays; of containers' counters there are no sums, only of their
-// rates. A sum is there if anything that it sums is. Labelled metrics have none.
+// rates. A sum is there if anything that it sums is. Of labelled metrics only the memory of
+// GPUs has some: it stands at the levels, without labels.
 func Aggregate(b *metrics.Batch) {
 	aggregatePods(b)
+	aggregateGPUs(b)
 	pods, namespaces := b.Tables[metrics.Pod], b.Tables[metrics.Namespace]
 	for _, id := range summed() {
 		d := metrics.Describe(id)
@@ -55,18 +58,49 @@ func aggregatePods(b *metrics.Batch) {
 	}
 }
 
+// aggregateGPUs sums devices: of pods those that their containers hold, of nodes all.
+// A device that several containers share is the node's, and no pod's.
+func aggregateGPUs(b *metrics.Batch) {
+	devices, d := b.Tables[metrics.GPU], metrics.Describe(metrics.GPUUsage)
+	holder := func(device metrics.Row) metrics.Ref {
+		parent := devices.Entities[device].Parent
+		if parent.Kind == metrics.Container {
+			parent = b.Tables[metrics.Container].Entities[parent.Row].Parent
+		}
+		return parent // a pod or a node
+	}
+	sum(devices, b.Tables[metrics.Pod], d, func(device metrics.Row) metrics.Row {
+		if of := holder(device); of.Kind == metrics.Pod {
+			return of.Row
+		}
+		return -1
+	})
+	sum(devices, b.Tables[metrics.Node], d, func(device metrics.Row) metrics.Row {
+		of := holder(device)
+		if of.Kind == metrics.Pod {
+			return nodeOf(b, of.Row)
+		}
+		return of.Row
+	})
+}
+
+// nodeOf returns the node that a pod is on, -1 if that is not in the batch.
+func nodeOf(b *metrics.Batch, pod metrics.Row) metrics.Row {
+	if meta := b.Tables[metrics.Pod].Entities[pod].Meta; meta != nil {
+		if node, ok := b.Find(metrics.Node, metrics.Ref{}, meta.Node); ok {
+			return node
+		}
+	}
+	return -1
+}
+
 // aggregateNodes sums what pods request by the node that they are on. Once anything
 // is known of requests, a node without pods has 0 of them.
 func aggregateNodes(b *metrics.Batch) {
 	pods, nodes := b.Tables[metrics.Pod], b.Tables[metrics.Node]
 	rows := make([]metrics.Row, len(pods.Entities))
 	for row := range pods.Rows {
-		rows[row] = -1
-		if meta := pods.Entities[row].Meta; meta != nil {
-			if node, ok := b.Find(metrics.Node, metrics.Ref{}, meta.Node); ok {
-				rows[row] = node
-			}
-		}
+		rows[row] = nodeOf(b, row)
 	}
 	for _, id := range requested() {
 		d := metrics.Describe(id)

@@ -59,6 +59,45 @@ func TestAggregateUpwards(t *testing.T) {
 	}
 }
 
+// The memory of GPUs in use: a pod on two of them has both, a device that several share
+// or nobody holds is the node's alone, and what has no device has no sum.
+func TestAggregateGPUs(t *testing.T) {
+	b := newBatches()
+	b.next(0)
+	gpu := func(of metrics.Ref, name string, used int64) {
+		b.set(metrics.Ref{Kind: metrics.GPU, Row: b.Row(metrics.GPU, of, "gpu_index:0,gpu_name:T4,gpu_uuid:"+name)}, int64(metrics.GPUUsage), used)
+	}
+	h1, h2, h3 := b.node("h1"), b.node("h2"), b.node("h3")
+	train, serve, away, plain := b.pod("ml", "train"), b.pod("ml", "serve"), b.pod("web", "away"), b.pod("web", "plain")
+	for ref, node := range map[metrics.Ref]string{train: "h1", serve: "h2", away: "gone", plain: "h3"} {
+		Reported(b.Batch, ref.Row, node, "")
+	}
+	gpu(b.container("ml", "train", "a"), "GPU-1", 100)
+	gpu(b.container("ml", "train", "a"), "GPU-2", 20)
+	gpu(b.container("ml", "train", "b"), "GPU-3", 0)
+	gpu(b.container("ml", "serve", "a"), "GPU-4", 5)
+	gpu(b.container("web", "away", "a"), "GPU-5", 1000) // on a node that is not in the batch
+	gpu(h1, "GPU-6", 3)
+	gpu(h1, "GPU-7", 4)
+	b.set(b.container("web", "plain", "a"), m1, 1)
+	Complete(nil, b.Batch, &objects.View{}, nil, LabelOptions{})
+	for ref, want := range map[metrics.Ref]int64{train: 120, serve: 5, away: 1000, b.ns("ml"): 125, b.ns("web"): 1000, {}: 1125, h1: 127, h2: 5} {
+		has(t, b.Batch, ref, metrics.GPUUsage, want)
+	}
+	for _, ref := range []metrics.Ref{plain, h3, b.container("ml", "train", "a")} {
+		lacks(t, b.Batch, ref, metrics.GPUUsage)
+	}
+	has(t, b.Batch, b.container("web", "plain", "a"), metrics.MemoryUsage, 1)
+
+	// Nothing of one batch is left in the next.
+	b.next(30)
+	b.set(b.pod("ml", "train"), m1, 1)
+	Complete(nil, b.Batch, &objects.View{}, nil, LabelOptions{})
+	for _, ref := range []metrics.Ref{train, b.ns("ml"), {}, b.node("h1")} {
+		lacks(t, b.Batch, ref, metrics.GPUUsage)
+	}
+}
+
 // Of counters, times and labelled metrics there are no sums.
 func TestAggregateLeavesOut(t *testing.T) {
 	b := newBatches()
@@ -149,6 +188,10 @@ func TestSumsAgree(t *testing.T) {
 			}
 			for _, node := range nodes {
 				b.set(b.node(node), m1, value.Draw(t, "node's"))
+				if rapid.Bool().Draw(t, "idle") {
+					idle := b.Row(metrics.GPU, b.node(node), "gpu_index:9")
+					b.set(metrics.Ref{Kind: metrics.GPU, Row: idle}, int64(metrics.GPUUsage), value.Draw(t, "idle device's"))
+				}
 			}
 			failed := []string{"a", "b", "c"}[len(nodes):]
 			for _, pod := range pods {
@@ -163,6 +206,10 @@ func TestSumsAgree(t *testing.T) {
 				for _, c := range pod.Containers {
 					if rapid.Bool().Draw(t, "container measured") {
 						b.set(b.container(pod.Namespace, pod.Name, c.Name), m1, value.Draw(t, "container's"), int64(metrics.CPUTime), began+int64(batch)*30*second, int64(metrics.CPUUsage), value.Draw(t, "counter"))
+					}
+					for device := range rapid.IntRange(0, 2).Draw(t, "devices") {
+						held := b.Row(metrics.GPU, b.container(pod.Namespace, pod.Name, c.Name), fmt.Sprint("gpu_index:", device))
+						b.set(metrics.Ref{Kind: metrics.GPU, Row: held}, int64(metrics.GPUUsage), value.Draw(t, "device's"))
 					}
 				}
 			}
@@ -204,6 +251,23 @@ func checkSums(t *rapid.T, b *metrics.Batch, pods int64) {
 			want, _ := total(table, id, func(row metrics.Row) bool { return table.Entities[row].Meta.Node == name })
 			_, any := total(table, id, func(metrics.Row) bool { return true })
 			same(b.Tables[metrics.Node], node, id, want, any)
+		}
+	}
+	devices, containers := b.Tables[metrics.GPU], b.Tables[metrics.Container]
+	holds := func(level metrics.Kind, row metrics.Row) func(metrics.Row) bool {
+		return func(device metrics.Row) bool {
+			of := devices.Entities[device].Parent
+			if of.Kind == metrics.Node {
+				return level == metrics.Node && of.Row == row
+			}
+			pod := containers.Entities[of.Row].Parent.Row
+			return level == metrics.Pod && pod == row || level == metrics.Node && table.Entities[pod].Meta.Node == b.Tables[level].Entities[row].Name
+		}
+	}
+	for _, level := range []metrics.Kind{metrics.Pod, metrics.Node} {
+		for row := range b.Tables[level].Rows {
+			want, any := total(devices, metrics.GPUUsage, holds(level, row))
+			same(b.Tables[level], row, metrics.GPUUsage, want, any)
 		}
 	}
 	missing, _ := b.Tables[metrics.Cluster].Get(metrics.PodsMissing, 0)

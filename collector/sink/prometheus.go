@@ -141,6 +141,9 @@ func (e *exposition) collect(b *metrics.Batch) {
 				continue
 			}
 			for _, level := range levels {
+				if c.Metric.Sums && kind >= metrics.Levels && level != metrics.Container {
+					continue // in one family with their sum they would count twice; accelerator/memory_used tells of each
+				}
 				e.add(exposedColumn{Column: c, table: t, level: level, labels: labels[kind]})
 			}
 		}

@@ -49,6 +49,9 @@ func example(cluster string) *metrics.Batch {
 	set(ref(metrics.Disk, app, "resource_id:8:0"), metrics.DiskReadBytes, 99)
 	gpu := metrics.JoinLabels([]metrics.Label{{Key: "gpu_index", Value: "0"}, {Key: "gpu_name", Value: "T4"}, {Key: "gpu_uuid", Value: "GPU-1"}})
 	set(ref(metrics.GPU, app, gpu), metrics.GPUUsage, 2)
+	set(ref(metrics.GPU, node, gpu), metrics.GPUUsage, 1) // in the node's sum
+	set(node, metrics.GPUUsage, 3)
+	set(pod, metrics.GPUUsage, 2)
 	b.Tables[metrics.Pod].Make(metrics.ResourceRequest("nvidia.com/gpu")).Set(pod.Row, 1)
 	b.Tables[metrics.Pod].Make(metrics.ResourceRequest("hugepages-2Mi")).Set(pod.Row, 4)
 	return b
@@ -99,8 +102,14 @@ krm_node_cpu_utilization_ratio{cluster="default",node="a"} 0.5
 # TYPE krm_node_filesystem_usage_bytes gauge
 # UNIT krm_node_filesystem_usage_bytes bytes
 krm_node_filesystem_usage_bytes{cluster="default",node="a",resource_id="/"} 12
+# TYPE krm_node_gpu_usage_bytes gauge
+# UNIT krm_node_gpu_usage_bytes bytes
+krm_node_gpu_usage_bytes{cluster="default",node="a"} 3.145728e+06
 # TYPE krm_node_network_rx_bytes_per_second gauge
 krm_node_network_rx_bytes_per_second{cluster="default",node="a"} 12.5
+# TYPE krm_pod_gpu_usage_bytes gauge
+# UNIT krm_pod_gpu_usage_bytes bytes
+krm_pod_gpu_usage_bytes{cluster="default",namespace="ns",pod="web",node="a"} 2.097152e+06
 # TYPE krm_pod_network_tx_bytes counter
 # UNIT krm_pod_network_tx_bytes bytes
 krm_pod_network_tx_bytes_total{cluster="default",namespace="ns",pod="web",node="a"} 7
@@ -249,7 +258,7 @@ func TestLog(t *testing.T) {
 	}
 	want := `batch 2027-01-15T08:00:00Z cluster=default nodes=0
   namespace:ns memory/request=1099511627776
-  namespace:ns/pod:web hugepages-2Mi/request=4 network/tx=7 nvidia.com/gpu/request=1 restart_count=3
+  namespace:ns/pod:web gpu/usage=2 hugepages-2Mi/request=4 network/tx=7 nvidia.com/gpu/request=1 restart_count=3
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)

@@ -25,6 +25,9 @@
 //	container_base_image, labels, and labels that --store_label copies
 //	resource_id; accelerator_id, make, model; gpu_index, gpu_name, gpu_uuid: of labelled metrics
 //
+// gpu/usage is a labelled metric of containers and nodes, and has sums, which lack the
+// labels, at pod, ns, node and cluster. Only nodes have both: SumsOnly keeps them apart.
+//
 // A tag that is empty is absent. Control characters, and a backslash at the end of
 // a value, are stored as U+FFFD, in both databases (InfluxDB's protocol cannot carry
 // them); everything else comes back as it was written, up to 16 KiB. A float that is

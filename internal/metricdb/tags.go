@@ -54,6 +54,19 @@ func Identity(metric string, level metrics.Kind) []string {
 	return keys
 }
 
+// SumsOnly returns the conditions that select, of a labelled metric that has sums
+// (metrics.Descriptor.Sums), these and not its rows, which have the tags of their family.
+// Of a node both are stored, and the sum has the rows in it. Other metrics need none.
+func SumsOnly(metric string) (where []Match) {
+	if d, ok := metrics.Lookup(metrics.Canonical(metric)); ok && d.Sums {
+		family, _ := metrics.Family(d.ID)
+		for _, key := range metrics.LabelKeys(family) {
+			where = append(where, Is(key, ""))
+		}
+	}
+	return where
+}
+
 // Clean returns a tag's value as databases keep it; see the package. What comes out is
 // valid UTF-8 of at most 16 KiB, and stays as it is when it is cleaned again.
 func Clean(value string) string {

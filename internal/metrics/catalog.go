@@ -121,6 +121,7 @@ type Descriptor struct {
 	Float       bool   // its values are floats; integers otherwise
 	Unit        string // "bytes", "ms", "ns", "millicores"; "" of counts and shares
 	Labelled    bool   // its rows carry labels of their own: Filesystem, Disk, Accelerator, GPU
+	Sums        bool   // Labelled, but sets above containers have the sum of what is below them, without labels
 
 	// A rate is the change of the counter RateOf over the change of RateTime.
 	RateOf, RateTime ID // NumIDs of what is no rate
@@ -263,6 +264,7 @@ func makeCatalog() (all [NumIDs]Descriptor) {
 	for id := FilesystemUsage; id <= GPUUsage; id++ {
 		all[id].Labelled = true
 	}
+	all[GPUUsage].Sums = true
 
 	gauge(StartTime, "krm/start_time", "ns", "When collection started")
 	gauge(CPUTime, "krm/cpu_time", "ns", "When CPU was read")

@@ -39,6 +39,10 @@ var families = map[Kind][]string{
 	GPU:         {"gpu_index", "gpu_name", "gpu_uuid"},
 }
 
+// LabelKeys are the keys of the labels of a family's rows, sorted; nil of a level. They
+// are shared: do not write to them.
+func LabelKeys(kind Kind) []string { return families[kind] }
+
 // Family is the kind of the rows that have the labelled metric id; false for a
 // metric without labels.
 func Family(id ID) (Kind, bool) {

@@ -118,6 +118,14 @@ func (w *world) batch() (*Batch, map[reading]int64) {
 			row := b.Row(Filesystem, ref, name)
 			set(Ref{Filesystem, row}, key, name, Describe(FilesystemUsage), int64(random(1<<40)))
 		}
+		if random(4) == 0 { // a device's row, a sum, or both
+			if name := "gpu_index:0,gpu_name:T4,gpu_uuid:GPU-0"; random(2) == 0 {
+				set(Ref{GPU, b.Row(GPU, ref, name)}, key, name, Describe(GPUUsage), int64(random(1<<15)))
+			}
+			if random(2) == 0 {
+				set(ref, key, "", Describe(GPUUsage), int64(random(1<<15)))
+			}
+		}
 	}
 	churn := 1 + random(60)
 	meta := &Meta{UID: "u", Hostname: fmt.Sprint("host", random(2)), Labels: []Label{{"k", "v"}}}
@@ -351,7 +359,9 @@ func valuesOf(s Set) func(func(*Descriptor, []Label, int64) bool) {
 func (w *world) parse(r reading) (key Key, labels []Label) {
 	key = parseKey(r.key)
 	if r.labels != "" {
-		labels = SplitLabels(Filesystem, r.labels)
+		d, _ := Lookup(r.metric)
+		kind, _ := Family(d.ID)
+		labels = SplitLabels(kind, r.labels)
 	}
 	return key, labels
 }

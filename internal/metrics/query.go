@@ -73,20 +73,21 @@ func (v *View) LabelSets(key Key, metric string) [][]Label {
 
 // Series returns the values of a metric from from to to, both included, ascending.
 // A zero from or to is no bound. Labels must be the complete set of a labelled metric,
-// in any order, and empty for others. The descriptor is nil if nothing has such a
-// metric; partial is how many of the points are sums that lack pods. Hidden metrics
-// can be read, too. Old names of metrics (cpu-usage) are known.
+// in any order, and empty for others and for the sums of one that has Sums. The
+// descriptor is nil if nothing has such a metric; partial is how many of the points are
+// sums that lack pods. Hidden metrics can be read, too. Old names of metrics (cpu-usage)
+// are known.
 func (v *View) Series(key Key, metric string, labels []Label, from, to time.Time) (points []Point, d *Descriptor, partial int) {
-	if d = v.describe(key.Kind, Canonical(metric)); d == nil || d.Labelled != (len(labels) > 0) {
+	if d = v.describe(key.Kind, Canonical(metric)); d == nil || !d.Labelled && len(labels) > 0 {
 		return nil, d, 0
 	}
 	var name string
-	if d.Labelled {
+	if len(labels) > 0 {
 		labels = slices.SortedFunc(slices.Values(labels), func(a, b Label) int { return strings.Compare(a.Key, b.Key) })
 		name = JoinLabels(labels)
 	}
 	q := query{key: key, metric: d, name: name, from: from, to: to}
-	if key.Kind <= Namespace && !d.Labelled {
+	if key.Kind <= Namespace && name == "" {
 		points, partial = v.sum(q)
 		return points, d, partial
 	}
@@ -105,7 +106,7 @@ func (v *View) Series(key Key, metric string, labels []Label, from, to time.Time
 type query struct {
 	key      Key
 	metric   *Descriptor
-	name     string // of the family's row, of a labelled metric
+	name     string // of the family's row; "" of what the set itself has
 	from, to time.Time
 }
 
@@ -133,7 +134,7 @@ func (s *shard) series(q query) (points []Point) {
 		if !ok {
 			continue
 		}
-		if q.metric.Labelled {
+		if q.name != "" {
 			kind, _ := Family(q.metric.ID)
 			row, found := segment.names.find(kind, ref, q.name)
 			if !found {

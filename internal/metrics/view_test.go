@@ -55,7 +55,7 @@ func (s *small) ref(key Key) Ref {
 
 func (s *small) set(key string, id ID, bits int64, labels ...Label) *small {
 	ref := s.ref(parseKey(key))
-	if kind, ok := Family(id); ok {
+	if kind, ok := Family(id); ok && len(labels) > 0 {
 		ref = Ref{kind, s.batch.Row(kind, ref, JoinLabels(labels))}
 	}
 	s.batch.Tables[ref.Kind].Set(id, ref.Row, bits)
@@ -206,6 +206,46 @@ func TestViewOverShards(t *testing.T) {
 	equal(t, "the smaller division", seriesOf(m.View("c"), "cluster", "memory/usage"), "30:15 60:7 180:7 partial 2")
 	all.begin(60).set("cluster", MemoryUsage, 17).write()
 	equal(t, "the whole one", seriesOf(m.View("c"), "cluster", "memory/usage"), "30:15 60:17 180:7 partial 1")
+}
+
+// Sums of a labelled metric stand at the levels, without labels; the rows stay by theirs.
+func TestViewOfSums(t *testing.T) {
+	m := NewModel(15 * time.Minute)
+	gpu := func(n string) []Label { return []Label{{"gpu_index", n}, {"gpu_name", "T4"}, {"gpu_uuid", "GPU-" + n}} }
+	batch := func(s *small, seconds int, namespace string, used int64) {
+		s.begin(seconds).set(namespace+"/pod:x/container:app", GPUUsage, used, gpu("0")...).set(namespace+"/pod:x", GPUUsage, used)
+		s.set(namespace, GPUUsage, used).set("cluster", GPUUsage, used)
+		s.set("node:n1", GPUUsage, 3, gpu("1")...).set("node:n1", GPUUsage, used+3)
+		s.write()
+	}
+	one, two := newSmall(t, m, 0, 2), newSmall(t, m, 1, 2)
+	batch(one, 30, "namespace:b", 100)
+	two.begin(30).set("cluster", GPUUsage, 7).set("namespace:b", GPUUsage, 7).set("namespace:c", MemoryUsage, 1).set("namespace:b", PodsMissing, 1).write()
+	batch(one, 60, "namespace:b", 200)
+	f := func(key, want string, labels ...Label) {
+		t.Helper()
+		equal(t, key, seriesOf(m.View("c"), key, "gpu/usage", labels...), want)
+	}
+	f("namespace:b/pod:x", "30:100 60:200 partial 0")
+	f("namespace:b/pod:x/container:app", "partial 0")
+	f("namespace:b/pod:x/container:app", "30:100 60:200 partial 0", gpu("0")...)
+	f("namespace:b/pod:x", "partial 0", gpu("0")...)
+	f("namespace:b", "30:107 60:200 partial 2") // a pod is missing, and then a shard
+	f("cluster", "30:107 60:200 partial 1")
+	f("namespace:c", "partial 0")
+	f("node:n1", "30:103 60:203 partial 0")
+	f("node:n1", "30:3 60:3 partial 0", gpu("1")...)
+	equal(t, "of a pod", m.View("c").MetricNames(parseKey("namespace:b/pod:x")), []string{"gpu/usage"})
+	equal(t, "label sets of a node", m.View("c").LabelSets(parseKey("node:n1"), "gpu/usage"), [][]Label{gpu("1")})
+	equal(t, "label sets of a pod", m.View("c").LabelSets(parseKey("namespace:b/pod:x"), "gpu/usage"), [][]Label{})
+
+	// A collector that starts anew goes on from the model, in the same rows.
+	b := m.Batch(one.stream)
+	one.ledger, one.encoder = ResumeLedger(17*time.Minute, b), NewEncoder()
+	one.encoder.Commit(b)
+	batch(one, 90, "namespace:b", 300)
+	f("namespace:b/pod:x", "30:100 60:200 90:300 partial 0")
+	f("node:n1", "30:103 60:203 90:303 partial 0")
 }
 
 // TestBatchView compares the view of a batch with that of a model that got its frame.

@@ -31,6 +31,7 @@ func Suite(t *testing.T, open Open) {
 	t.Run("zones", func(t *testing.T) { zones(t, open(t)) })
 	t.Run("no numbers", func(t *testing.T) { noNumbers(t, open(t)) })
 	t.Run("listings", func(t *testing.T) { listings(t, open(t)) })
+	t.Run("sums and rows", func(t *testing.T) { sumsAndRows(t, open(t)) })
 	t.Run("records", func(t *testing.T) { records(t, open(t)) })
 	t.Run("injection", func(t *testing.T) { injection(t, open(t)) })
 	t.Run("long values", func(t *testing.T) { longValues(t, open(t)) })

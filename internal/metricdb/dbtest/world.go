@@ -99,6 +99,27 @@ func (w *World) SetVolume(p Pod, resource string, id metrics.ID, value metricdb.
 	w.set(metrics.Ref{Kind: metrics.Filesystem, Row: row}, metrics.Pod, id, value, tags)
 }
 
+// SetDevice writes the memory used of a GPU that a container of a pod holds.
+func (w *World) SetDevice(p Pod, container, uuid string, used int64) {
+	pod, tags := w.pod(p)
+	ref := metrics.Ref{Kind: metrics.Container, Row: w.batch.Row(metrics.Container, pod, container)}
+	w.batch.Describe(ref, "", w.batch.Tables[metrics.Pod].Entities[pod.Row].Meta)
+	tags["container_name"] = container
+	w.setDevice(ref, uuid, used, tags)
+}
+
+// SetIdle writes the memory used of a node's GPU that nobody holds.
+func (w *World) SetIdle(node, uuid string, used int64) {
+	ref := metrics.Ref{Kind: metrics.Node, Row: w.batch.Row(metrics.Node, metrics.Ref{}, node)}
+	w.setDevice(ref, uuid, used, map[string]string{"nodename": metricdb.Clean(node)})
+}
+
+func (w *World) setDevice(of metrics.Ref, uuid string, used int64, tags map[string]string) {
+	tags["gpu_index"], tags["gpu_name"], tags["gpu_uuid"] = "0", "T4", uuid
+	row := w.batch.Row(metrics.GPU, of, "gpu_index:0,gpu_name:T4,gpu_uuid:"+uuid)
+	w.set(metrics.Ref{Kind: metrics.GPU, Row: row}, of.Kind, metrics.GPUUsage, metricdb.Int(used), tags)
+}
+
 // SetNode writes a value of a node.
 func (w *World) SetNode(name string, id metrics.ID, value metricdb.Value) {
 	row := w.batch.Row(metrics.Node, metrics.Ref{}, name)

@@ -42,11 +42,21 @@ func onDatabase(t *testing.T, db metricdb.DB, now time.Time) {
 		world.Set(pod, metrics.CPUUsageRate, metricdb.Int(int64(i)))
 		world.Set(pod, metrics.NetworkRx, metricdb.Int(int64(100*(i%50))))
 		world.SetVolume(pod, "Volume:data", metrics.FilesystemUsage, metricdb.Int(5))
+		world.SetGPUs(pod, int64(i), 20, 3)
 		if err := db.Write(t.Context(), world.Batch()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	pass(t, engineAt(db, now, Default()...))
+	node := metricdb.Query{
+		Metric: "gpu/usage", Level: metrics.Node, From: begin, To: begin.Add(3 * time.Hour), Where: metricdb.SumsOnly("gpu/usage"),
+	}
+	if p := planOf(t, db, node, metricdb.Grouping{}); len(p.parts) != 1 || p.parts[0].span == 0 {
+		t.Errorf("a node's sums are not read from roll-ups: %+v", p)
+	}
+	if got, _, err := Answer(t.Context(), db, node, metricdb.Grouping{}); err != nil || len(got) != 1 || got[0].Count != 180 || got[0].Sum.Int != 180*23+179*180/2 {
+		t.Errorf("a node's sums, without the rows of its devices: %+v, %v", got, err)
+	}
 	for _, metric := range []string{"cpu/usage_rate", "network/rx", "filesystem/usage"} {
 		q := metricdb.Query{Metric: metric, Level: metrics.Pod, From: begin.Add(7 * time.Minute), To: begin.Add(3*time.Hour + 5*time.Minute)}
 		for _, g := range []metricdb.Grouping{

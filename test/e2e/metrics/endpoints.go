@@ -117,7 +117,7 @@ func recordedEndpoints() []endpoint {
 		get(root+"/namespaces/default/pods/web-0/containers/", exactly("app", "side")),
 		get(root+"/nodes/node-a/freecontainers/", exactly("docker-daemon", "kubelet", "pods", "system")),
 		get(root+"/nodes/host-a/freecontainers/", exactly("docker-daemon", "kubelet", "pods", "system")),
-		get(root+"/metrics/", exactly("cpu/limit", "cpu/request", "cpu/usage_rate", "memory/limit", "memory/request", "memory/usage")),
+		get(root+"/metrics/", exactly("cpu/limit", "cpu/request", "cpu/usage_rate", "gpu/usage", "memory/limit", "memory/request", "memory/usage")),
 		get(root+"/namespaces/default/pods/web-0/containers/app/metrics/", has("disk/io_write_bytes", "filesystem/available", "memory/cache")),
 		get(root+"/namespaces/default/pod-list/web-0,web-1,nosuch/metrics/cpu/usage_rate", eachSeries(1, 1, 0)),
 		get(root+"/debug/allkeys", has("cluster", "namespace:kube-system/pod:dns/container:dns", "node:node-b/container:system")),

@@ -54,7 +54,7 @@ func clientLists(ctx context.Context, m client.Model) error {
 		faults = append(faults, fmt.Errorf("clusters %q: %w", clusters, err))
 	}
 	metrics, _, err := f.Namespace("default").Metrics(ctx)
-	if len(metrics) != 6 {
+	if len(metrics) != 7 {
 		faults = append(faults, fmt.Errorf("metrics %q: %w", metrics, err))
 	}
 	return errors.Join(faults...)

@@ -75,6 +75,10 @@ func vectors() []vector {
 		v(web0+"/containers/side/metrics/accelerator/memory_used?labels=accelerator_id:GPU-0001,make:nvidia,model:Tesla%20T4", 2048<<20),
 		v(web0+"/containers/side/metrics/accelerator/memory_total?labels=accelerator_id:GPU-0001,make:nvidia,model:Tesla%20T4", 15048<<20),
 		v(a+"/metrics/gpu/usage?labels=gpu_index:1,gpu_name:Tesla%20T4,gpu_uuid:GPU-0002", 3), // nobody holds it
+		v("/metrics/gpu/usage", 2048), v("/namespaces/default/metrics/gpu/usage", 2048), v(web0+"/metrics/gpu/usage", 2048),
+		v(a+"/metrics/gpu/usage", 2051), // with what nobody holds
+		none(web0 + "/containers/side/metrics/gpu/usage"), none(web1 + "/metrics/gpu/usage"),
+		none("/namespaces/kube-system/metrics/gpu/usage"), none("/nodes/node-b/metrics/gpu/usage"),
 	}
 }
 
