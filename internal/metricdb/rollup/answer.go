@@ -90,7 +90,8 @@ type answer struct {
 	plan   *plan
 	fine   []string // the tags that groups in the making have
 	groups map[groupKey]*group
-	cells  memo[cellsKey, []*cell] // of this answer only
+	cells  memo[cellsKey, []*cell]       // of this answer only
+	raw    memo[*part, []metricdb.Group] // what samples say of the parts without roll-ups
 }
 
 func (a *answer) run(ctx context.Context) ([]metricdb.Group, Coverage, error) {
@@ -117,7 +118,7 @@ func (a *answer) part(ctx context.Context, p *part) error {
 	if p.span > 0 {
 		return a.rolledPart(ctx, p)
 	}
-	groups, err := a.v.db.Aggregate(ctx, p.query(a.q), metricdb.Grouping{By: a.fine, Bucket: a.g.Bucket, Span: true, SkipMin: a.g.SkipMin})
+	groups, err := a.samples(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -125,6 +126,13 @@ func (a *answer) part(ctx context.Context, p *part) error {
 		a.add(&groups[i])
 	}
 	return nil
+}
+
+// samples reads what samples say of a part.
+func (a *answer) samples(ctx context.Context, p *part) ([]metricdb.Group, error) {
+	return a.raw.get(ctx, p, func(ctx context.Context) ([]metricdb.Group, error) {
+		return a.v.db.Aggregate(ctx, p.query(a.q), metricdb.Grouping{By: a.fine, Bucket: a.g.Bucket, Span: true, SkipMin: a.g.SkipMin})
+	})
 }
 
 // add adds a group of samples.

@@ -92,8 +92,11 @@ func (a *answer) warm(ctx context.Context, n need) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
 	for i := range a.plan.parts {
-		if p := &a.plan.parts[i]; p.span > 0 && a.g.Bucket == 0 && a.single(p) {
+		switch p := &a.plan.parts[i]; {
+		case p.span > 0 && a.g.Bucket == 0 && a.single(p):
 			group.Go(func() error { _, err := a.cellsOf(ctx, p, n); return err })
+		case p.span == 0 && n.sums:
+			group.Go(func() error { _, err := a.samples(ctx, p); return err })
 		}
 	}
 	if n.sums { // coverage is asked for, too
