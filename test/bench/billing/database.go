@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/kubernetes-resource-monitor/krm/internal/metricdb"
@@ -73,12 +74,12 @@ func (l *lab) fillEmbedded(ctx context.Context) (d *filled, err error) {
 		if err := store.Maintain(ctx); err != nil {
 			return err
 		}
-		info, err := os.Stat(file)
+		size, err := onDisk(file)
 		if err != nil {
 			return err
 		}
 		d.samples = len(measured()) * len(l.world.pods) * int(at.Sub(l.world.raw)/resolution)
-		d.bytesPerSample = float64(info.Size()) / float64(d.samples)
+		d.bytesPerSample = float64(size) / float64(d.samples)
 		return nil
 	})
 	if err != nil {
@@ -97,12 +98,19 @@ func (l *lab) fillEmbedded(ctx context.Context) (d *filled, err error) {
 	if err := store.Maintain(ctx); err != nil {
 		return nil, err
 	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
+	d.bytes, err = onDisk(file)
+	d.took = time.Since(began)
+	return d, err
+}
+
+// onDisk is the room that a file takes: what was set aside for it and never written is
+// not counted.
+func onDisk(file string) (int64, error) {
+	var stat syscall.Stat_t
+	if err := syscall.Stat(file, &stat); err != nil {
+		return 0, fmt.Errorf("stat %s: %w", file, err)
 	}
-	d.bytes, d.took = info.Size(), time.Since(began)
-	return d, nil
+	return stat.Blocks * 512, nil
 }
 
 // fillRecords writes all that is not samples, and has the engine do the rest.
