@@ -1,19 +1,18 @@
 package influx
 
 import (
-	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+
+	"github.com/tinylib/msgp/msgp"
 )
 
-// unpacker reads MessagePack, one token after the other: of what the format has, that
-// which InfluxDB answers with. It trusts no length further than it must.
+// unpacker reads MessagePack, one token after the other.
 type unpacker struct {
-	r     *bufio.Reader
-	long  []byte            // a text that is longer than r's buffer
+	r     *msgp.Reader
+	text  []byte            // of the last token
 	known map[string]string // texts that were seen: tags come again in every row
 }
 
@@ -42,97 +41,57 @@ const (
 	mostKnown    = 1 << 17
 )
 
-var errTooLong = errors.New("a text is too long")
-
 func newUnpacker(r io.Reader) *unpacker {
-	return &unpacker{r: bufio.NewReaderSize(r, unpackBuffer), known: map[string]string{}}
+	u := &unpacker{r: msgp.NewReaderSize(r, unpackBuffer), known: map[string]string{}}
+	u.r.SetMaxStringLength(longestText)
+	return u
 }
 
 // next reads a token. It returns io.EOF only where nothing has begun.
 func (u *unpacker) next() (t token, err error) {
-	c, err := u.r.ReadByte()
+	is, err := u.r.NextType()
 	if err != nil {
 		return t, err
 	}
-	switch {
-	case c < 0x80:
-		return token{kind: intKind, bits: int64(c)}, nil
-	case c < 0x90:
-		return token{kind: mapKind, bits: int64(c & 0x0f)}, nil
-	case c < 0xa0:
-		return token{kind: arrayKind, bits: int64(c & 0x0f)}, nil
-	case c < 0xc0:
-		return u.text(int(c & 0x1f))
-	case c >= 0xe0:
-		return token{kind: intKind, bits: int64(int8(c))}, nil
-	}
-	switch c {
-	case 0xc0:
-		return t, nil
-	case 0xc2, 0xc3:
-		return token{kind: boolKind, bits: int64(c & 1)}, nil
-	case 0xca:
-		n, err := u.number(4)
-		return token{kind: floatKind, bits: int64(math.Float64bits(float64(math.Float32frombits(uint32(n)))))}, err
-	case 0xcb:
-		n, err := u.number(8)
-		return token{kind: floatKind, bits: int64(n)}, err
-	case 0xcc, 0xcd, 0xce, 0xcf: // unsigned
-		n, err := u.number(1 << (c - 0xcc))
-		return token{kind: intKind, bits: int64(min(n, math.MaxInt64))}, err
-	case 0xd0, 0xd1, 0xd2, 0xd3:
-		size := 1 << (c - 0xd0)
-		n, err := u.number(size)
-		shift := 64 - 8*size
-		return token{kind: intKind, bits: int64(n) << shift >> shift}, err
-	case 0xd9, 0xda, 0xdb:
-		n, err := u.number(1 << (c - 0xd9))
-		if err != nil {
-			return t, err
+	switch is {
+	case msgp.NilType:
+		err = u.r.ReadNil()
+	case msgp.BoolType:
+		t.kind = boolKind
+		var yes bool
+		if yes, err = u.r.ReadBool(); yes {
+			t.bits = 1
 		}
-		return u.text(int(n))
-	case 0xdc, 0xdd:
-		n, err := u.number(2 << (c - 0xdc))
-		return token{kind: arrayKind, bits: int64(n)}, err
-	case 0xde, 0xdf:
-		n, err := u.number(2 << (c - 0xde))
-		return token{kind: mapKind, bits: int64(n)}, err
+	case msgp.IntType:
+		t.kind = intKind
+		t.bits, err = u.r.ReadInt64()
+	case msgp.UintType:
+		t.kind = intKind
+		var n uint64
+		n, err = u.r.ReadUint64()
+		t.bits = int64(min(n, math.MaxInt64))
+	case msgp.Float32Type, msgp.Float64Type:
+		t.kind = floatKind
+		var f float64
+		f, err = u.r.ReadFloat64() // takes the shorter ones, too
+		t.bits = int64(math.Float64bits(f))
+	case msgp.StrType:
+		t.kind = textKind
+		u.text, err = u.r.ReadStringAsBytes(u.text)
+		t.text = u.text
+	case msgp.ArrayType:
+		t.kind = arrayKind
+		t.bits, err = size(u.r.ReadArrayHeader())
+	case msgp.MapType:
+		t.kind = mapKind
+		t.bits, err = size(u.r.ReadMapHeader())
+	default:
+		return t, fmt.Errorf("there is a value of type %v, which InfluxDB does not answer with", is)
 	}
-	return t, fmt.Errorf("there is a byte 0x%02x where a value begins", c)
-}
-
-// number reads an unsigned number of size bytes.
-func (u *unpacker) number(size int) (n uint64, err error) {
-	var whole [8]byte
-	text, err := u.r.Peek(size)
-	if err != nil {
-		return 0, broken(err)
-	}
-	copy(whole[8-size:], text)
-	_, _ = u.r.Discard(size) // it is in the buffer
-	return binary.BigEndian.Uint64(whole[:]), nil
-}
-
-func (u *unpacker) text(n int) (t token, err error) {
-	t.kind = textKind
-	if n <= unpackBuffer {
-		t.text, err = u.r.Peek(n)
-		if err != nil {
-			return t, broken(err)
-		}
-		_, _ = u.r.Discard(n) // it is in the buffer, which stays until the next read
-		return t, nil
-	}
-	if n > longestText {
-		return t, errTooLong
-	}
-	if cap(u.long) < n {
-		u.long = make([]byte, n)
-	}
-	t.text = u.long[:n]
-	_, err = io.ReadFull(u.r, t.text)
 	return t, broken(err)
 }
+
+func size(n uint32, err error) (int64, error) { return int64(n), err }
 
 // broken is err within a value: there, an end is none.
 func broken(err error) error {

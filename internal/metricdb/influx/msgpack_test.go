@@ -81,7 +81,7 @@ func TestUnpackBroken(t *testing.T) {
 	f("\x81\xa5error\xa4oops", "InfluxDB answers: oops")
 	f("\x81\xa7results\x91\x81\xa5error\xa4oops", "InfluxDB answers: oops")
 	f(head+"\x91\x92\x01\x90", "no value")
-	f("\x81\xa7results\x91\x81\xa6series\x91\x81\xa4name"+"\xdb\x7f\xff\xff\xff", "too long")
+	f("\x81\xa7results\x91\x81\xa6series\x91\x81\xa4name"+"\xdb\x7f\xff\xff\xff", "limit")
 	f("\x81\xa7results\xdd\xff\xff\xff\xff", "unexpected EOF")
 }
 
