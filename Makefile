@@ -46,7 +46,7 @@ test-metrics: deps build ## Prove that the metrics of simulated and recorded nod
 	@hack/with-cluster.sh hack/test-metrics.sh $(METRICS_FLAGS)
 
 test-billing: deps build ## Prove that billing is right to the last sample, on InfluxDB and embedded
-	@hack/influxd.sh hack/test-billing.sh $(BILLING_FLAGS)
+	@hack/test-billing.sh $(BILLING_FLAGS)
 
 e2e: e2e-kubelet ## Run every suite that needs root and a real kubelet
 
